@@ -1,0 +1,224 @@
+import { z } from 'zod'
+import type { Address } from './address.ts'
+import type { MailProtocol } from './envelope.ts'
+import type { Policy } from './policy.ts'
+import type { OnError, ScannerKind } from './scanner.ts'
+import { nestDeadlines, separatePlaces } from './configRules.ts'
+import {
+  httpSection,
+  limitsSection,
+  listenerSection,
+  logSection,
+  policySection,
+  quarantineSection,
+  reinjectSection,
+  spoolSection,
+} from './configSections.ts'
+import { futureSections } from './configFuture.ts'
+import { scannerList } from './configScanners.ts'
+import { cidr, domainPattern, hostName, list, section } from './schema.ts'
+
+/**
+ * A configuration file, read: every key that has a default is there, durations are milliseconds, sizes bytes.
+ * Keys are named as in the file.
+ */
+export interface Config {
+  /** Our own name in header fields and greetings. */
+  readonly hostname: string
+  /** At least one; all addresses differ. */
+  readonly listen: readonly ListenConfig[]
+  readonly reinject: ReinjectConfig
+  /** In the order of the file; names differ. Empty: nothing looks at the mail. */
+  readonly scanners: readonly ScannerConfig[]
+  /** Entries for `localDomains()`. Empty: no recipient is local. */
+  readonly localDomains: readonly string[]
+  /** CIDR, always with a prefix length: mail from these clients is our own. */
+  readonly networks: readonly string[]
+  readonly policy: Policy
+  readonly quarantine: QuarantineConfig
+  readonly spool: SpoolConfig
+  readonly limits: LimitsConfig
+  readonly http: HttpConfig
+  readonly log: LogConfig
+  /** Name of the alert header field; begins with `X-`. */
+  readonly alertHeader: string
+  /** Read, without effect. */
+  readonly redis?: { readonly url: string }
+  /** Read, without effect. */
+  readonly cache?: CacheConfig
+  /** Read, without effect. */
+  readonly ledger?: { readonly ttl: number }
+  /** Read, without effect. */
+  readonly notices?: { readonly admin: string }
+}
+
+/** A place where mail is taken. */
+export interface ListenConfig {
+  readonly protocol: MailProtocol
+  readonly address: Address
+  /** Permission bits; Unix sockets only. */
+  readonly mode: number
+  /** CIDR, always with a prefix length; at least one. Unix sockets trust whoever may open them. */
+  readonly trust: readonly string[]
+  /** Absent: STARTTLS is not offered. */
+  readonly tls?: {
+    readonly key: string
+    readonly cert: string
+    /** Absent: the system's authorities. */
+    readonly ca?: string
+    readonly requireClientCertificate: boolean
+    readonly required: boolean
+  }
+}
+
+/** Where mail goes back to. All timeouts in milliseconds. */
+export interface ReinjectConfig {
+  readonly protocol: MailProtocol
+  readonly address: Address
+  /** How many at most at the same time. */
+  readonly connections: number
+  readonly tls: {
+    readonly mode: 'off' | 'may' | 'require'
+    /** Absent: the system's authorities. */
+    readonly ca?: string
+    /** Absent: the host of the address. */
+    readonly servername?: string
+  }
+  readonly connectTimeout: number
+  readonly commandTimeout: number
+  readonly dataTimeout: number
+  readonly dotTimeout: number
+  readonly idleTimeout: number
+}
+
+/** One configured scanner; `options` are the kind's own keys, read, for {@link ScannerKind.create}. */
+export interface ScannerConfig {
+  readonly name: string
+  readonly kind: string
+  /** Milliseconds. */
+  readonly timeout: number
+  /** Bytes; absent: no limit. */
+  readonly maxSize?: number
+  readonly onError: OnError
+  readonly options: unknown
+}
+
+/** Where copies are kept. */
+export interface QuarantineConfig {
+  readonly directory: string
+  /** Milliseconds; read, without effect. Absent: for ever. */
+  readonly keep?: number
+}
+
+/** Where messages are while they are looked at. */
+export interface SpoolConfig {
+  readonly directory: string
+  /** Larger messages go to a file. */
+  readonly memoryBytes: number
+}
+
+/** What one instance takes on. */
+export interface LimitsConfig {
+  /** Bytes. */
+  readonly messageSize: number
+  readonly recipients: number
+  readonly connections: number
+  readonly concurrency: number
+  /** Milliseconds from the final dot to the replies. */
+  readonly deadline: number
+  /** Milliseconds that a silent client is waited for. */
+  readonly idle: number
+  /** Milliseconds that what runs may go on at the end. */
+  readonly drain: number
+}
+
+/** Where health and metrics are asked for. */
+export interface HttpConfig {
+  readonly address: Address
+}
+
+/** How the log is written. */
+export interface LogConfig {
+  readonly level: 'error' | 'warn' | 'info' | 'debug'
+  readonly format: 'json' | 'text'
+}
+
+/** How long results are remembered. All times in milliseconds. */
+export interface CacheConfig {
+  readonly maxEntries: number
+  readonly cleanTtl: number
+  readonly infectedTtl: number
+  readonly spamTtl: number
+  readonly versionInterval: number
+}
+
+const LOOPBACK = ['127.0.0.0/8', '::1/128']
+
+/**
+ * The schema of a whole configuration file. Its issues carry messages that continue the name of the key, such as
+ * `expected 1s–590s`, and the cure, where there is one, as `params.hint`.
+ *
+ * @param kinds every kind of scanner that the file may name
+ * @param hostname the default of `hostname`: the system's name
+ */
+export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
+  return section('The configuration of one Écluse instance.', {
+    hostname: hostName('Our own name in header fields, replies and greetings.').prefault(hostname),
+    listen: list('Where mail is taken.', listenerSection(LOOPBACK), { min: 1, max: 20 })
+      .superRefine(distinct('listen', 'address'))
+      .prefault([{ protocol: 'lmtp', address: '127.0.0.1:10024' }]),
+    reinject: reinjectSection().prefault({}),
+    scanners: scannerList(kinds).superRefine(distinct('scanners', 'name')).prefault([]),
+    localDomains: localDomainList(),
+    networks: list('Our own clients: mail from them is "originating".', cidr('Network.')).prefault(LOOPBACK),
+    policy: policySection().prefault({}),
+    quarantine: quarantineSection().prefault({}),
+    spool: spoolSection().prefault({}),
+    limits: limitsSection().prefault({}),
+    http: httpSection().prefault({}),
+    log: logSection().prefault({}),
+    alertHeader: z
+      .string({ error: ALERT_HEADER })
+      // It is also removed from what comes in: a name such as Subject would take the subject off every mail.
+      .regex(/^X-[A-Za-z0-9-]{1,60}$/, { error: ALERT_HEADER })
+      .meta({
+        description: 'Header field that says what was found; X-Amavis-Alert suits older tools.',
+        notation: 'field name',
+      })
+      .prefault('X-Ecluse-Alert'),
+    ...futureSections(),
+  })
+    .superRefine(nestDeadlines)
+    .superRefine(separatePlaces)
+}
+
+function localDomainList() {
+  const entries = list(
+    'Domains whose recipients get spam headers and the subject tag.',
+    domainPattern('Domain.'),
+  )
+  const example = 'write localDomains: [example.org] with the domains that you receive mail for'
+  return entries.meta({ ...entries.meta(), example })
+}
+
+const ALERT_HEADER = 'expected a field name that begins with X-, of letters, digits and hyphens'
+
+/** What {@link configSchema} gives. */
+export type ConfigSchema = ReturnType<typeof configSchema>
+
+function distinct<K extends string>(listName: string, key: K) {
+  return (entries: readonly Readonly<Record<K, unknown>>[], context: z.core.$RefinementCtx): void => {
+    const seen = new Map<string, number>()
+    entries.forEach((entry, index) => {
+      const value = JSON.stringify(entry[key])
+      const first = seen.get(value)
+      if (first === undefined) return void seen.set(value, index)
+      context.addIssue({
+        code: 'custom',
+        path: [index, key],
+        message: `the same as ${listName}[${first}].${key}`,
+        params: { hint: `give each its own ${key}` },
+      })
+    })
+  }
+}

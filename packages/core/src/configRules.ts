@@ -1,0 +1,74 @@
+import type { z } from 'zod'
+import { formatAddress, type Address } from './address.ts'
+import type { Config } from './config.ts'
+import { formatDuration } from './schema.ts'
+
+/** No stage may wait longer than the whole message: its own limit would never be reached. */
+export function nestDeadlines(config: Config, context: z.core.$RefinementCtx): void {
+  const { deadline } = config.limits
+  const stages: [(string | number)[], number][] = [
+    ...config.scanners.map(({ timeout }, index): [(string | number)[], number] => [
+      ['scanners', index, 'timeout'],
+      timeout,
+    ]),
+    ...(['connectTimeout', 'commandTimeout', 'dataTimeout', 'dotTimeout'] as const).map(
+      (key): [string[], number] => [['reinject', key], config.reinject[key]],
+    ),
+  ]
+  for (const [path, timeout] of stages) {
+    if (timeout <= deadline) continue
+    context.addIssue({
+      code: 'custom',
+      path,
+      message: `expected at most limits.deadline (${formatDuration(deadline)})`,
+      params: { actual: formatDuration(timeout) },
+    })
+  }
+}
+
+/** Two things in one place: mail that goes in circles, a port bound twice, quarantined mail swept from the spool. */
+export function separatePlaces(config: Config, context: z.core.$RefinementCtx): void {
+  config.listen.forEach(({ address }, index) => {
+    if (reaches(config.reinject.address, address)) {
+      const message = `${formatAddress(config.reinject.address)} is where listen[${index}] takes mail: mail would go in circles`
+      context.addIssue({
+        code: 'custom',
+        path: ['reinject', 'address'],
+        message,
+        params: { hint: 'name the re-entry service of Postfix' },
+      })
+    }
+    if (reaches(config.http.address, address)) {
+      const message = `${formatAddress(config.http.address)} is where listen[${index}] takes mail`
+      context.addIssue({
+        code: 'custom',
+        path: ['http', 'address'],
+        message,
+        params: { hint: 'use another port' },
+      })
+    }
+  })
+  const [spool, quarantine] = [config.spool.directory, config.quarantine.directory].map(
+    (directory) => `${directory.replace(/\/+$/, '')}/`,
+  ) as [string, string]
+  if (!spool.startsWith(quarantine) && !quarantine.startsWith(spool)) return
+  context.addIssue({
+    code: 'custom',
+    path: ['quarantine', 'directory'],
+    message: 'expected a folder apart from spool.directory',
+    params: { hint: 'leftovers in the spool are removed at start' },
+  })
+}
+
+/** Whether who connects to the one may come out at the other. Port 0 is a free port: never the same. */
+function reaches(target: Address, listener: Address): boolean {
+  if ('path' in target || 'path' in listener) return formatAddress(target) === formatAddress(listener)
+  if (target.port !== listener.port || target.port === 0) return false
+  const local = /^(?:127\.|::1$|localhost$|0\.0\.0\.0$|::$)/
+  if (!local.test(target.host)) return target.host === listener.host
+  return (
+    target.host === listener.host ||
+    ['0.0.0.0', '::'].includes(listener.host) ||
+    ['0.0.0.0', '::'].includes(target.host)
+  )
+}

@@ -1,0 +1,230 @@
+import { z } from 'zod'
+import { DESTINIES, SCORE_RULES, type Destiny } from './policy.ts'
+import {
+  address,
+  choice,
+  cidr,
+  count,
+  duration,
+  flag,
+  hostName,
+  list,
+  path,
+  points,
+  section,
+  size,
+  text,
+} from './schema.ts'
+import { CATEGORIES, type Category } from './verdict.ts'
+
+const PROTOCOLS = ['lmtp', 'smtp'] as const
+
+/** An entry of `listen`. */
+export function listenerSection(loopback: readonly string[]) {
+  return section('A place where mail is taken.', {
+    protocol: choice('lmtp has a reply for each recipient; smtp only one for all.', PROTOCOLS).prefault(
+      'lmtp',
+    ),
+    address: address('Where to listen.'),
+    mode: z
+      .string({ error: 'expected an octal mode in quotes such as "0660"' })
+      .regex(/^0?[0-7]{3}$/, { error: 'expected an octal mode in quotes such as "0660"' })
+      .transform((digits) => Number.parseInt(digits, 8))
+      .meta({ description: 'Permissions of a Unix socket, in octal and in quotes.', notation: 'octal' })
+      .prefault('0660'),
+    trust: list('Networks that may talk to us; others are refused. Not for Unix sockets.', cidr('Network.'), {
+      min: 1,
+    }).prefault([...loopback]),
+    tls: listenerTls().exactOptional(),
+  })
+}
+
+function listenerTls() {
+  return section('Certificate for STARTTLS; absent: no TLS.', {
+    key: path('Private key, PEM.'),
+    cert: path('Certificate with its chain, PEM.'),
+    ca: path('Authorities that client certificates must come from, PEM.').exactOptional(),
+    requireClientCertificate: flag('Refuse clients without a certificate from `ca`.').prefault(false),
+    required: flag('Refuse mail before STARTTLS.').prefault(false),
+  }).superRefine(({ requireClientCertificate, ca }, context) => {
+    if (!requireClientCertificate || ca !== undefined) return
+    context.addIssue({
+      code: 'custom',
+      path: ['requireClientCertificate'],
+      message: 'needs ca',
+      params: { hint: 'without it any certificate that anyone can buy would do' },
+    })
+  })
+}
+
+/** `reinject`. */
+export function reinjectSection() {
+  return section('Where mail goes back to Postfix.', {
+    protocol: choice('What the re-entry service speaks: smtp for smtpd.', PROTOCOLS).prefault('smtp'),
+    address: address('The re-entry service in master.cf.').prefault('127.0.0.1:10025'),
+    connections: count('Connections at most; not more than maxproc of the re-entry service.', {
+      min: 1,
+      max: 1000,
+    }).prefault(20),
+    tls: section('TLS towards the re-entry service.', {
+      mode: choice('off; may: where it is offered; require: never without, and with a valid certificate.', [
+        'off',
+        'may',
+        'require',
+      ]).prefault('off'),
+      ca: path(
+        'Authorities that its certificate must come from, PEM; absent: those of the system.',
+      ).exactOptional(),
+      servername: hostName('Name in its certificate; absent: the host of the address.').exactOptional(),
+    }).prefault({}),
+    connectTimeout: duration('For the connection and the greeting.', { min: '100ms', max: '590s' }).prefault(
+      '10s',
+    ),
+    commandTimeout: duration('For the reply to each command.', { min: '100ms', max: '590s' }).prefault('60s'),
+    dataTimeout: duration('For each pause in which Postfix takes no more data.', {
+      min: '100ms',
+      max: '590s',
+    }).prefault('60s'),
+    dotTimeout: duration('For the reply to the end of the message.', { min: '100ms', max: '590s' }).prefault(
+      '120s',
+    ),
+    // Postfix ends idle sessions after smtpd_timeout, 300 s: a connection closed by it is one found dead in use.
+    idleTimeout: duration('How long an unused connection is kept; below smtpd_timeout of Postfix (300s).', {
+      min: '1s',
+      max: '290s',
+    }).prefault('60s'),
+  })
+}
+
+/** `policy`. */
+export function policySection() {
+  return section('What is done with the message for each recipient.', {
+    tagLevel: points('Spam points from which local recipients get spam headers.').prefault(-999),
+    tag2Level: points(
+      'Spam points from which a message is "spammy": X-Spam-Flag: YES and the subject tag.',
+    ).prefault(6.2),
+    killLevel: points('Spam points from which a message is "spam".').prefault(15),
+    subjectTag: text('Put before the subject of spammy mail; "" for none.', { max: 100 }).prefault(
+      '***SPAM*** ',
+    ),
+    scores: choice('How the points of several scanners become one number.', SCORE_RULES).prefault('sum'),
+    destiny: destinySection().prefault({}),
+    quarantine: list(
+      'Categories of which a copy is kept.',
+      choice('Category.', CATEGORIES.filter((word) => word !== 'clean') as [Category]),
+      { max: CATEGORIES.length },
+    ).prefault(['virus', 'banned', 'spam']),
+  }).superRefine((policy, context) => {
+    const levels = ['tagLevel', 'tag2Level', 'killLevel'] as const
+    levels.forEach((level, index) => {
+      const below = levels[index - 1]
+      if (below === undefined || policy[level] >= policy[below]) return
+      context.addIssue({
+        code: 'custom',
+        path: [level],
+        message: `expected at least ${below} (${policy[below]})`,
+      })
+    })
+  })
+}
+
+function destinySection() {
+  return section('What is done with each category: pass, discard, reject or tempfail.', {
+    virus: destiny('A scanner found a virus.').prefault('discard'),
+    banned: destiny('An attachment is of a forbidden type.').prefault('discard'),
+    spam: destiny('At killLevel or above.').prefault('discard'),
+    spammy: destiny('At tag2Level or above.').prefault('pass'),
+    unchecked: destiny('Encrypted, too large, or a scanner with onError: unchecked failed.').prefault('pass'),
+    'bad-header': destiny('The header breaks RFC 5322.').prefault('pass'),
+    oversized: destiny("Above the recipient's own limit.").prefault('reject'),
+  })
+}
+
+function destiny(doc: string) {
+  const error = `expected one of: ${DESTINIES.join(', ')}`
+  return z
+    .enum([...DESTINIES, 'bounce'], { error })
+    .transform((word, context): Destiny => {
+      if (word !== 'bounce') return word
+      context.addIssue({
+        code: 'custom',
+        message: 'bounce is not available: senders of spam and viruses are forged',
+        params: { hint: 'use reject: Postfix then tells the sender' },
+      })
+      return z.NEVER
+    })
+    .meta({ description: doc, notation: DESTINIES.join(' | ') })
+}
+
+/** `quarantine`. */
+export function quarantineSection() {
+  return section('Where copies are kept.', {
+    directory: path('Folder of the copies, for our user alone.').prefault('/var/lib/ecluse/quarantine'),
+    keep: duration('How long copies are kept; no effect in this version: for ever.', {
+      min: '1h',
+      max: '3650d',
+    }).exactOptional(),
+  })
+}
+
+/** `spool`. */
+export function spoolSection() {
+  return section('Where a message is while it is looked at.', {
+    directory: path('Folder for messages above memoryBytes; leftovers in it are removed at start.').prefault(
+      '/var/spool/ecluse',
+    ),
+    memoryBytes: size('Up to here a message is held in memory.', { min: '0B', max: '64MiB' }).prefault(
+      '256KiB',
+    ),
+  })
+}
+
+/** `limits`. */
+export function limitsSection() {
+  return section('What one instance takes on.', {
+    // RFC 5321 section 4.5.3.1.7: at least 64 KiB.
+    messageSize: size('Largest message; not below message_size_limit of Postfix.', {
+      min: '64KiB',
+      max: '2GiB',
+    }).prefault('50MiB'),
+    // RFC 5321 section 4.5.3.1.8: at least 100.
+    recipients: count('Recipients of one message; Postfix sends the rest in another one.', {
+      min: 100,
+      max: 100_000,
+    }).prefault(1000),
+    connections: count('Connections at the same time; further ones are told to come again.', {
+      min: 1,
+      max: 10_000,
+    }).prefault(200),
+    concurrency: count('Messages looked at at the same time.', { min: 1, max: 1000 }).prefault(50),
+    // lmtp_data_done_timeout of Postfix is 600 s: past it, Postfix would send a second time.
+    deadline: duration('From the end of the message to the replies; then Postfix is told to try again.', {
+      min: '1s',
+      max: '590s',
+    }).prefault('300s'),
+    idle: duration('How long a silent client is waited for.', { min: '10s', max: '1h' }).prefault('480s'),
+    drain: duration('At the end: how long messages that are being looked at may go on.', {
+      min: '0s',
+      max: '590s',
+    }).prefault('30s'),
+  })
+}
+
+/** `http`. */
+export function httpSection() {
+  return section('Health and metrics.', {
+    address: address('Where /healthz, /readyz and /metrics are.').prefault('127.0.0.1:9725'),
+  })
+}
+
+/** `log`. */
+export function logSection() {
+  return section('The log, on stderr.', {
+    level: choice('The least important lines that are written.', ['error', 'warn', 'info', 'debug']).prefault(
+      'info',
+    ),
+    format: choice('json: one object a line; text: lines as amavisd writes them.', ['json', 'text']).prefault(
+      'json',
+    ),
+  })
+}

@@ -1,0 +1,142 @@
+import { describe, expect, test } from '@jest/globals'
+import {
+  FilterError,
+  assess,
+  decide,
+  type Concern,
+  type Finding,
+  type OnError,
+  type Policy,
+  type ScanResult,
+} from './index.ts'
+
+const policy: Policy = {
+  tagLevel: -999,
+  tag2Level: 6.2,
+  killLevel: 15,
+  subjectTag: '***SPAM*** ',
+  scores: 'sum',
+  destiny: {
+    virus: 'discard',
+    banned: 'discard',
+    unchecked: 'pass',
+    spam: 'discard',
+    spammy: 'pass',
+    'bad-header': 'pass',
+    oversized: 'reject',
+  },
+  quarantine: ['virus', 'banned', 'spam'],
+}
+const rcpt = { address: 'a@example.org' }
+const found = (concern: Concern, ...findings: Finding[]): ScanResult => ({
+  scanner: 's',
+  concerns: [concern],
+  elapsedMs: 1,
+  outcome: 'done',
+  cached: false,
+  verdict: { findings },
+})
+const failed = (concern: Concern, onError: OnError): ScanResult => ({
+  scanner: 'f',
+  concerns: [concern],
+  elapsedMs: 1,
+  outcome: 'failed',
+  error: new FilterError('E_SCANNER_TIMEOUT', 'no answer'),
+  onError,
+})
+const skipped = (concern: Concern): ScanResult => ({
+  scanner: 'k',
+  concerns: [concern],
+  elapsedMs: 0,
+  outcome: 'skipped',
+  reason: 'too large',
+})
+const score = (points: number): ScanResult => found('spam', { kind: 'score', points, symbols: [] })
+const eicar = found('virus', { kind: 'virus', name: 'Eicar' })
+const encrypted = found('virus', { kind: 'unchecked', reason: 'encrypted' })
+
+describe('decide', () => {
+  test.each<[string, ScanResult[], string, string, boolean, string]>([
+    ['nothing scanned', [], 'clean', 'pass', false, ''],
+    ['below tag2Level', [score(6.199)], 'clean', 'pass', false, ''],
+    ['at tag2Level', [score(6.2)], 'spammy', 'pass', false, 'spammy'],
+    ['below killLevel', [score(14.99)], 'spammy', 'pass', false, 'spammy'],
+    ['at killLevel', [score(15)], 'spam', 'discard', true, 'spam'],
+    ['two scanners, summed', [score(8), score(7)], 'spam', 'discard', true, 'spam'],
+    ['a virus', [eicar], 'virus', 'discard', true, 'INFECTED: Eicar'],
+    ['a virus in spam', [score(99), eicar], 'virus', 'discard', true, 'INFECTED: Eicar'],
+    ['an encrypted part', [encrypted], 'unchecked', 'pass', false, 'UNCHECKED: encrypted'],
+    ['an encrypted part in spam', [encrypted, score(20)], 'unchecked', 'pass', false, 'UNCHECKED: encrypted'],
+    [
+      'too large for the virus scanner',
+      [skipped('virus')],
+      'unchecked',
+      'pass',
+      false,
+      'UNCHECKED: too large',
+    ],
+    ['too large for the spam scanner', [skipped('spam')], 'clean', 'pass', false, ''],
+    ['failed, tempfail', [failed('virus', 'tempfail')], 'unchecked', 'tempfail', false, ''],
+    [
+      'failed, tempfail, and spam',
+      [failed('virus', 'tempfail'), score(50)],
+      'unchecked',
+      'tempfail',
+      false,
+      '',
+    ],
+    [
+      'failed, tempfail, but a virus',
+      [failed('spam', 'tempfail'), eicar],
+      'virus',
+      'discard',
+      true,
+      'INFECTED: Eicar',
+    ],
+    ['failed, pass', [failed('virus', 'pass')], 'clean', 'pass', false, ''],
+    [
+      'failed, unchecked',
+      [failed('virus', 'unchecked')],
+      'unchecked',
+      'pass',
+      false,
+      'UNCHECKED: scanner failed',
+    ],
+  ])('%s', (_name, results, category, destiny, quarantined, reason) => {
+    expect(decide(rcpt, policy, assess(results), true)).toMatchObject({
+      category,
+      destiny,
+      quarantined,
+      reason,
+    })
+  })
+
+  test('takes the highest score where the policy says so', () => {
+    const highest = { ...policy, scores: 'highest' } as const
+    expect(decide(rcpt, highest, assess([score(8), score(7)]), true)).toMatchObject({
+      score: 8,
+      category: 'spammy',
+    })
+  })
+  test('knows no score when no scanner scored', () => {
+    expect(decide(rcpt, policy, assess([eicar]), true)).not.toHaveProperty('score')
+  })
+})
+
+describe('assess', () => {
+  test.each<[string, ScanResult[], string | undefined]>([
+    ['no scanner looks for viruses', [score(1)], undefined],
+    ['looked, found nothing', [found('virus')], 'clean'],
+    ['found one', [eicar, failed('virus', 'pass')], 'infected'],
+    ['failed, pass: never clean', [failed('virus', 'pass')], 'scanner failed'],
+    ['one of two failed: never clean', [found('virus'), failed('virus', 'pass')], 'scanner failed'],
+    ['a failed spam scanner says nothing about viruses', [found('virus'), failed('spam', 'pass')], 'clean'],
+    ['too large', [skipped('virus')], 'too large'],
+    ['encrypted', [encrypted], 'encrypted'],
+  ])('virus status: %s', (_name, results, status) => {
+    expect(assess(results).virusStatus).toBe(status)
+  })
+  test('names each virus once', () => {
+    expect(assess([eicar, eicar]).viruses).toEqual(['Eicar'])
+  })
+})

@@ -1,0 +1,134 @@
+import type { Decision } from './decide.ts'
+import type { Recipient } from './envelope.ts'
+import type { FilterError } from './errors.ts'
+import { printable } from './verdict.ts'
+
+/** An SMTP reply: basic code, enhanced status code (RFC 3463), text: printable ASCII, one line. */
+export interface SmtpReply {
+  readonly code: number
+  readonly enhanced: string
+  readonly text: string
+}
+
+/** Where in the transaction with the next hop a reply was given. */
+export type ReinjectStage = 'mail' | 'rcpt' | 'data' | 'dot'
+
+/** What became of one recipient at the next hop. `line` is its whole reply, lines joined with a blank. */
+export type DeliveryResult = { readonly recipient: Recipient } & (
+  | {
+      readonly outcome: 'relayed'
+      /** `smtp:[127.0.0.1]:10025`. */
+      readonly mta: string
+      readonly line: string
+      /** Postfix's new queue id, where the reply tells it. */
+      readonly queuedAs?: string
+    }
+  | {
+      readonly outcome: 'refused'
+      readonly mta: string
+      readonly line: string
+      readonly stage: ReinjectStage
+    }
+  /** A fault of transport: nobody knows more than that Postfix has to try again. */
+  | { readonly outcome: 'failed'; readonly error: FilterError }
+  /** SMTP only: not handed over since another recipient of the message was refused. */
+  | { readonly outcome: 'withheld' }
+)
+
+const MAX_REASON = 450
+
+/** The reply for a recipient that the message is not delivered to. */
+export function blockedReply({ destiny, reason, assessment }: Decision, id: string): SmtpReply {
+  const because = printable(reason, MAX_REASON)
+  switch (destiny) {
+    case 'discard':
+      return { code: 250, enhanced: '2.7.0', text: `Ok, discarded, id=${id} - ${because}` }
+    case 'reject':
+      return { code: 554, enhanced: '5.7.0', text: `Reject, id=${id} - ${because}` }
+    case 'tempfail':
+      if (assessment.mustDefer) return failureReply(id)
+      return { code: 450, enhanced: '4.7.0', text: `Temporary failure, id=${id} - ${because}` }
+    case 'pass':
+      throw new TypeError('a passed recipient has the reply of its delivery')
+  }
+}
+
+/** The reply for a recipient that the message was handed over for, or should have been. */
+export function deliveryReply(result: DeliveryResult, id: string): SmtpReply {
+  switch (result.outcome) {
+    case 'relayed': {
+      const { code, enhanced, line } = readReply(result.line, 'dot')
+      return { code, enhanced, text: `from MTA(${result.mta}): ${line}` }
+    }
+    case 'refused': {
+      const { code, enhanced, line } = readReply(result.line, result.stage)
+      const what = code >= 500 ? 'Rejected by next-hop MTA' : 'Temporary MTA failure'
+      return { code, enhanced, text: `id=${id} - ${what} on relaying, from MTA(${result.mta}): ${line}` }
+    }
+    case 'failed':
+      return transportReply(result.error, id)
+    case 'withheld':
+      return {
+        code: 451,
+        enhanced: '4.5.0',
+        text: `Another recipient was refused, none was relayed, id=${id}`,
+      }
+  }
+}
+
+/** The reply when something of ours broke. It never carries the cause: that is in the log, under the id. */
+export function failureReply(id: string): SmtpReply {
+  return { code: 451, enhanced: '4.7.1', text: `Content filter cannot check this message now, id=${id}` }
+}
+
+function transportReply({ code }: FilterError, id: string): SmtpReply {
+  if (code === 'E_REINJECT_CONNECT') {
+    return { code: 451, enhanced: '4.4.1', text: `Cannot relay now, id=${id}` }
+  }
+  if (code === 'E_REINJECT_TIMEOUT' || code === 'E_ABORTED') {
+    return { code: 451, enhanced: '4.4.2', text: `Timed out while relaying, id=${id}` }
+  }
+  if (code === 'E_REINJECT_LOST') {
+    return { code: 451, enhanced: '4.4.2', text: `Connection lost while relaying, id=${id}` }
+  }
+  return { code: 451, enhanced: '4.5.0', text: `Error while relaying, id=${id}` }
+}
+
+const DEFAULT_DETAIL: Readonly<Record<ReinjectStage, string>> = {
+  mail: '1.0',
+  rcpt: '1.0',
+  data: '5.0',
+  dot: '6.0',
+}
+
+/**
+ * Reads a reply of the next hop, such as `250 2.0.0 Ok: queued as X`. One without an enhanced code, or with one of
+ * another class, gets the class with amavisd's detail for the stage. 421 would end our own session: it becomes 451.
+ */
+function readReply(line: string, stage: ReinjectStage): { code: number; enhanced: string; line: string } {
+  const match = /^(\d{3})[ -](?:([245]\.\d{1,3}\.\d{1,3})(?: |$))?/.exec(line)
+  const told = Number(match?.[1] ?? 451)
+  const code = told === 421 ? 451 : told
+  const cls = String(Math.trunc(code / 100))
+  const enhanced = match?.[2]?.startsWith(cls) ? match[2] : `${cls}.${DEFAULT_DETAIL[stage]}`
+  return { code, enhanced, line: printable(line, MAX_REASON) }
+}
+
+/**
+ * One reply for all recipients, for SMTP (RFC 5321 has only one): the first 4xx, since then Postfix comes again
+ * for all; where some were delivered or discarded and some refused, 4xx too, for a 5xx would bounce what was
+ * delivered and a 2xx would hide what was not; otherwise a real delivery before a discard, a refusal of the next
+ * hop before ours.
+ *
+ * @param replies at least one
+ */
+export function combineForSmtp(replies: readonly SmtpReply[], id: string): SmtpReply {
+  const [first] = replies
+  if (first === undefined) throw new TypeError('no replies to combine')
+  const deferred = replies.find(({ code }) => code >= 400 && code < 500)
+  if (deferred) return deferred
+  const done = replies.filter(({ code }) => code < 400)
+  if (done.length === 0) return replies.find(({ text }) => text.includes('from MTA(')) ?? first
+  if (done.length === replies.length) return done.find(({ text }) => text.startsWith('from MTA(')) ?? first
+  return { code: 451, enhanced: '4.5.0', text: `Recipients have different results, id=${id}` }
+}

@@ -1,0 +1,97 @@
+import type { Envelope } from './envelope.ts'
+import type { FilterError } from './errors.ts'
+import type { Message } from './message.ts'
+import type { OptionsOf, Section } from './schema.ts'
+import type { Verdict } from './verdict.ts'
+
+export interface ScanRequest {
+  readonly message: Message
+  readonly envelope: Envelope
+  /** Our own host name. */
+  readonly hostname: string
+}
+
+/** What a scanner runs: for the log, `doctor`, the signature-age metric and, later, the cache key. */
+export interface ScannerVersion {
+  /** Product and version, such as `ClamAV 1.4.3`. */
+  readonly engine: string
+  /** Version of the signatures or rules; absent: the engine tells none. */
+  readonly signatures?: string
+  /** When the signatures were made, Unix seconds; absent: the engine tells none. */
+  readonly signatureTimestamp?: number
+}
+
+/** What a scanner looks for; a message over its `maxSize` is unchecked for viruses, or not scored for spam. */
+export type Concern = 'virus' | 'spam'
+
+/** A configured scanner. One instance serves all messages; it keeps no state between them. */
+export interface Scanner {
+  /**
+   * Looks at the message and says what it found. Stops, and frees its socket, when `signal` aborts.
+   * A scanner that fails, or answers in part, never says clean: it throws.
+   *
+   * @throws FilterError E_SCANNER_CONNECT, E_SCANNER_TIMEOUT, E_SCANNER_PROTOCOL, E_SCANNER_LIMIT.
+   */
+  scan(request: ScanRequest, signal: AbortSignal): Promise<Verdict>
+  /** Asks the engine who it is; also the test whether it answers. Throws as `scan` does. */
+  version(signal: AbortSignal): Promise<ScannerVersion>
+  /** Frees idle connections; absent: there are none. */
+  close?(): Promise<void>
+}
+
+/** How a kind of scanner declares itself; listed in packages/scanners/src/kinds.ts. */
+export interface ScannerKind {
+  /** The value of `kind:` in the configuration. */
+  readonly kind: string
+  /** One sentence, shown by `ecluse scanners`. */
+  readonly description: string
+  readonly concerns: readonly Concern[]
+  /** Its own keys, beside those that every scanner has (`name`, `kind`, `timeout`, `maxSize`, `onError`). */
+  readonly options: Section
+  /** Values for the common keys where this kind's users expect others: `timeout`, `onError`. */
+  readonly defaults?: { readonly timeout?: string; readonly onError?: OnError }
+  /** Builds a scanner from its options, already read by `options`. */
+  create(name: string, options: unknown): Scanner
+}
+
+/** Declares a kind, with the options of `create` typed by its schema. */
+export function scannerKind<S extends Section>(
+  kind: Omit<ScannerKind, 'options' | 'create'> & {
+    readonly options: S
+    create(name: string, options: OptionsOf<S>): Scanner
+  },
+): ScannerKind {
+  return { ...kind, create: (name, options) => kind.create(name, options as OptionsOf<S>) }
+}
+
+/**
+ * What a scanner's failure means for the message: `tempfail`, Postfix tries again later; `pass`, as if the
+ * scanner were not there, marked X-Virus-Status: Unchecked where it looks for viruses; `unchecked`, the same with
+ * the category unchecked, whose destiny then applies.
+ */
+export const ON_ERROR = ['tempfail', 'pass', 'unchecked'] as const
+export type OnError = (typeof ON_ERROR)[number]
+
+/** A scanner with what the configuration says of it. */
+export interface ConfiguredScanner {
+  /** Instance name: metric label and log field. */
+  readonly name: string
+  readonly kind: string
+  readonly concerns: readonly Concern[]
+  readonly timeoutMs: number
+  /** Absent: no limit. */
+  readonly maxSizeBytes?: number
+  readonly onError: OnError
+  readonly scanner: Scanner
+}
+
+/** The runner's record of one scanner and one message. Durations in milliseconds. */
+export type ScanResult = {
+  readonly scanner: string
+  readonly concerns: readonly Concern[]
+  readonly elapsedMs: number
+} & (
+  | { readonly outcome: 'done'; readonly verdict: Verdict; readonly cached: boolean }
+  | { readonly outcome: 'skipped'; readonly reason: 'too large' }
+  | { readonly outcome: 'failed'; readonly error: FilterError; readonly onError: OnError }
+)

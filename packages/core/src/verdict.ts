@@ -1,0 +1,52 @@
+/** Contents categories, worst first: a message is filed under the first one that applies (amavisd's CC_*). */
+export const CATEGORIES = [
+  'virus',
+  'banned',
+  'unchecked',
+  'spam',
+  'spammy',
+  'bad-header',
+  'oversized',
+  'clean',
+] as const
+export type Category = (typeof CATEGORIES)[number]
+
+/** One rule that a spam scanner matched. */
+export interface SpamSymbol {
+  /** Printable ASCII without blank, comma, `[`, `]` or `=`: adapters make it so. */
+  readonly name: string
+  /** Spam points, may be negative. */
+  readonly score: number
+}
+
+/** Why content could not be looked at. Short, fixed words: they stand in a header field. */
+export type UncheckedReason = 'encrypted' | 'too large' | 'scanner failed' | 'limits exceeded'
+
+/** One thing that a scanner found. */
+export type Finding =
+  | {
+      readonly kind: 'virus'
+      /** Printable ASCII, at most 200 characters: adapters make it so. */
+      readonly name: string
+    }
+  | { readonly kind: 'unchecked'; readonly reason: UncheckedReason }
+  | {
+      readonly kind: 'score'
+      readonly points: number
+      /** The scanner's own threshold, where it told one. */
+      readonly required?: number
+      readonly symbols: readonly SpamSymbol[]
+    }
+
+/** What one scanner says about one message, whole. No findings: clean. */
+export interface Verdict {
+  readonly findings: readonly Finding[]
+}
+
+export const CLEAN: Verdict = { findings: [] }
+
+/** Makes a name from a scanner fit for header, log, reply and terminal: printable ASCII, no blanks at the ends, bounded. */
+export function printable(text: string, maxLength = 200): string {
+  const safe = text.replace(/[^\x20-\x7e]/g, '?').trim()
+  return safe.length > maxLength ? safe.slice(0, maxLength) : safe
+}
