@@ -1,0 +1,174 @@
+import type { HeaderEdit, Message } from '@ecluse/core'
+import type { OutgoingMessage } from './outgoing.ts'
+
+/** RFC 5322 section 2.1.1: a line should be no longer than this. */
+const FOLD_COLUMN = 78
+
+/** RFC 5322 section 3.6.8 names, then optional blanks (section 4.5), then the colon. */
+const FIELD_NAME = /^([\x21-\x39\x3b-\x7e]+)[ \t]*:/
+/** No line is longer (RFC 5322 section 2.1.1), so no name is. */
+const MAX_NAME_LENGTH = 998
+
+/** Limit of the header block that is looked at; Postfix's own header_size_limit is 102,400 bytes. */
+export const MAX_HEADER_BYTES = 1024 * 1024
+
+/** Where the header block of a message ends. */
+export interface HeaderEnd {
+  /** Bytes of its fields and of the empty line that ends it. */
+  readonly length: number
+  /** Whether these bytes show its end; false: it may go on behind them. */
+  readonly certain: boolean
+}
+
+/**
+ * Finds the end of the header block. As Postfix's cleanup(8) sees it, a line that is neither field nor continuation
+ * begins the body, without an empty line. A bare CR or LF ends a line too, since it does so after the way through
+ * Postfix.
+ *
+ * @param bytes the message, or its beginning; not more than {@link MAX_HEADER_BYTES} of it are looked at
+ */
+export function findHeaderEnd(bytes: Buffer): HeaderEnd {
+  // A quick search for the usual end; the slow walk below only judges what comes before it.
+  const end = bytes.indexOf('\r\n\r\n')
+  const block = bytes.toString('latin1', 0, Math.min(MAX_HEADER_BYTES, end === -1 ? bytes.length : end + 4))
+  const lineEnd = /\r\n|\n|\r/g
+  let start = 0
+  for (let match = lineEnd.exec(block); match; match = lineEnd.exec(block)) {
+    if (match.index === start) return { length: lineEnd.lastIndex, certain: true }
+    const continues = start > 0 && (block[start] === ' ' || block[start] === '\t')
+    if (!continues && !isField(block, start, match.index)) return { length: start, certain: true }
+    start = lineEnd.lastIndex
+  }
+  return { length: isField(block, start, block.length) ? block.length : start, certain: false }
+}
+
+function isField(block: string, start: number, end: number): boolean {
+  // Only the name is looked at, however long the line is.
+  return FIELD_NAME.test(block.slice(start, Math.min(end, start + MAX_NAME_LENGTH)))
+}
+
+/** Lines with their ends: CRLF, bare LF or bare CR. */
+function linesOf(block: string): string[] {
+  return block.match(/[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$/g) ?? []
+}
+
+/**
+ * The message with the edits applied to its header. Not one body byte changes, nor a header byte of a field that
+ * stays; new fields stand above the first original one.
+ */
+export function editMessage(message: Message, edits: readonly HeaderEdit[]): OutgoingMessage {
+  const head = editHeader(message.header, edits)
+  const bodyOffset = message.header.length - head.kept
+  const start = Buffer.from(head.text, 'latin1')
+  const sizeBytes = start.length + message.sizeBytes - bodyOffset
+  const open = (): ReturnType<Message['open']> => {
+    const reader = message.open(bodyOffset)
+    reader.unshift(start)
+    return reader
+  }
+  if (!message.bytes) return { sizeBytes, open }
+  return { sizeBytes, chunks: [start, message.bytes.subarray(bodyOffset)], open }
+}
+
+interface EditedHeader {
+  /** latin1: what to write in front of the rest. */
+  readonly text: string
+  /** How many of the last bytes of the header stay as they are, and follow `text`. */
+  readonly kept: number
+}
+
+function editHeader(header: Buffer, edits: readonly HeaderEdit[]): EditedHeader {
+  let added = ''
+  let removedNames = ''
+  let tag: string | undefined
+  for (const edit of edits) {
+    if (edit.op === 'prepend') added += foldField(edit.name, edit.value)
+    else if (edit.op === 'remove') removedNames += `${edit.name}\n`
+    else tag = edit.tag
+  }
+  const removed = removalPattern(removedNames)
+  const block = header.toString('latin1')
+  if (tag === undefined && !removed?.test(block)) return { text: added, kept: header.length }
+  const fields = fieldsOf(block)
+  const end = fields.length > 0 && /^[\r\n]/.test(fields[fields.length - 1] ?? '') ? fields.pop() : ''
+  const kept = fields.filter((field) => !removed?.test(field))
+  const tagged = tag === undefined ? kept : tagSubject(kept, tag)
+  return { text: added + tagged.join('') + end, kept: 0 }
+}
+
+/** Whole fields with their folded lines; the empty line that ends the header is the last entry. */
+function fieldsOf(block: string): string[] {
+  const fields: string[] = []
+  for (const line of linesOf(block)) {
+    if (/^[ \t]/.test(line) && fields.length > 0) fields.push(`${fields.pop() ?? ''}${line}`)
+    else fields.push(line)
+  }
+  return fields
+}
+
+/** The value of the first field of that name, unfolded, latin1; absent: there is none. */
+export function headerField(header: Buffer, name: string): string | undefined {
+  const start = `${name.toLowerCase()}:`
+  const field = fieldsOf(header.toString('latin1')).find((of) => of.toLowerCase().startsWith(start))
+  return field
+    ?.slice(start.length)
+    .replace(/[\r\n]+/g, '')
+    .trim()
+}
+
+const patterns = new Map<string, RegExp | undefined>()
+
+/** Matches a block that holds one of the fields; kept, since the list is the same for every message. */
+function removalPattern(names: string): RegExp | undefined {
+  if (!patterns.has(names)) {
+    const alternatives = names
+      .split('\n')
+      .filter((name) => name !== '')
+      .map((name) => name.replace(/[^\w*-]/g, '\\$&').replace(/\*$/, '[^\\s:]*'))
+    patterns.set(
+      names,
+      alternatives.length === 0
+        ? undefined
+        : new RegExp(`(?:^|[\\r\\n])(?:${alternatives.join('|')})[ \\t]*:`, 'i'),
+    )
+  }
+  return patterns.get(names)
+}
+
+const MIN_REMOVABLE_TAG = 3
+
+/** A copy of the tag that stands in the subject already goes, as amavisd does it from three characters on. */
+function tagSubject(fields: readonly string[], tag: string): string[] {
+  const index = fields.findIndex((field) => /^subject[ \t]*:/i.test(field))
+  if (index === -1) return [`Subject: ${tag.trimEnd()}\r\n`, ...fields]
+  const [name = '', blanks = ''] = /^[^:]+:([ \t]*)/.exec(fields[index] ?? '') ?? []
+  let value = (fields[index] ?? '').slice(name.length)
+  if (tag.trim().length >= MIN_REMOVABLE_TAG) value = value.split(tag).join('')
+  return fields.toSpliced(index, 1, `${name.slice(0, name.length - blanks.length)} ${tag}${value}`)
+}
+
+/**
+ * A field as it is written: folded between words, or behind a comma, at 78 columns, each further line with one
+ * blank in front, CRLF at the end. An empty value leaves no blank behind the colon.
+ */
+export function foldField(name: string, value: string): string {
+  if (name.length + value.length + 2 <= FOLD_COLUMN)
+    return value === '' ? `${name}:\r\n` : `${name}: ${value}\r\n`
+  const words = value.split(/ +|(?<=,)(?! )/)
+  let line = `${name}:`
+  let field = ''
+  let position = 0
+  for (const word of words) {
+    // Where the value has no blank, behind a comma, only a fold may put one there.
+    const glue = position === 0 || value[position - 1] === ' ' ? ' ' : ''
+    if (line.length + glue.length + word.length > FOLD_COLUMN && position > 0) {
+      field += `${line}\r\n`
+      line = ` ${word}`
+    } else {
+      line += `${glue}${word}`
+    }
+    position += word.length
+    while (value[position] === ' ') position++
+  }
+  return `${field}${line}\r\n`
+}

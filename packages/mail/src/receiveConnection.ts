@@ -1,0 +1,226 @@
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
+import { SMTPConnection, type SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
+import { Dialogue, type Channel, type DialogueOptions } from './receiveDialogue.ts'
+import type { ReceiveHandler, ReceiverEvent } from './receiveHandler.ts'
+import { FilterStream } from './receiveStream.ts'
+
+/** What a listener gives to each of its connections. */
+export interface ListenerContext {
+  readonly dialogue: DialogueOptions
+  readonly handler: ReceiveHandler
+  readonly log: (event: ReceiverEvent) => void
+  /** Whether this IP address may talk to us; absent: a Unix socket, which its permissions guard. */
+  readonly trusts?: (address: string) => boolean
+  readonly connections: number
+}
+
+/**
+ * smtp-server's listener with connections of ours. It does the accepting, the TLS contexts and the register of
+ * connections; its own dialogue, which rewrites and merges addresses, is never reached.
+ */
+export class FilterServer extends SMTPServer {
+  readonly #context: ListenerContext
+  readonly #filterConnections = new Set<FilterConnection>()
+  #closing = false
+  #accepted = 0
+
+  constructor(options: SMTPServerOptions, context: ListenerContext) {
+    super(options)
+    this.#context = context
+  }
+
+  /** The base class would emit it, which ends the process where nobody listens. One from listen() goes to its caller. */
+  override _onError(cause: Error): void {
+    if (this.server.listening) this.#context.log({ event: 'listener', cause })
+  }
+
+  /** We speak no PROXY protocol; the base class would still draw a random number and wait for a turn. */
+  override _handleProxy(...[, callback]: Parameters<SMTPServer['_handleProxy']>): void {
+    this.#accepted += 1
+    callback(null, { id: String(this.#accepted) })
+  }
+
+  override connect(socket: Socket | TLSSocket, options?: SMTPConnectionOptions | null): void {
+    if (socket.destroyed) return
+    const connection = new FilterConnection(this, socket, { ...this.#context, options: options ?? {} })
+    this.connections.add(connection)
+    this.#filterConnections.add(connection)
+    socket.once('close', () => this.#filterConnections.delete(connection))
+    connection.init()
+    if (this.#closing) connection.shutdown()
+  }
+
+  /** Stops listening and drains: idle clients go at once, the others after their transaction or when `signal` aborts. */
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#closing = true
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()))
+    for (const connection of this.#filterConnections) connection.shutdown()
+    const drop = (): void => {
+      for (const connection of this.#filterConnections) connection.drop()
+    }
+    if (signal.aborted) drop()
+    else signal.addEventListener('abort', drop, { once: true })
+    await closed
+    signal.removeEventListener('abort', drop)
+  }
+}
+
+/**
+ * One connection. Kept of smtp-server: the socket's life (idle timer, half-closed sockets, STARTTLS with all that is
+ * discarded there). Replaced: the greeting, which it holds back for 100 ms, the parser, and every command.
+ */
+export class FilterConnection extends SMTPConnection implements Channel {
+  readonly #context: ListenerContext
+  readonly #dialogue: Dialogue
+  readonly #peer: string
+  #replies = ''
+  #failed = false
+
+  constructor(
+    server: SMTPServer,
+    socket: Socket | TLSSocket,
+    context: ListenerContext & { readonly options: SMTPConnectionOptions },
+  ) {
+    super(server, socket, context.options)
+    this.#context = context
+    this.#peer = this.remoteAddress || 'unix'
+    this.#dialogue = new Dialogue(context.dialogue, context.handler, {
+      channel: this,
+      peer: context.trusts ? { address: this.remoteAddress, port: this.remotePort } : {},
+      log: context.log,
+    })
+  }
+
+  override init(): void {
+    const { trusts, connections, log } = this.#context
+    this._setListeners(() => {
+      if (trusts && !trusts(this.remoteAddress)) {
+        log({ event: 'untrusted', peer: this.#peer })
+        this.reply('554 5.7.1 Access denied\r\n')
+        this.close()
+      } else if (this._server.connections.size > connections) {
+        log({ event: 'crowded', peer: this.#peer })
+        this.reply('421 4.3.2 Too many connections, try again later\r\n')
+        this.close()
+      } else {
+        this.#dialogue.greet()
+        this.#send()
+      }
+    })
+  }
+
+  /** The base class asks for it in its constructor, before any field of ours is there: hence the detours. */
+  override _createParser(): FilterStream {
+    return new FilterStream({
+      line: (line) => this.#dialogue.line(line),
+      fault: (fault) => this.#dialogue.fault(fault),
+      body: (chunk) => this.#dialogue.body(chunk),
+      endBody: () => this.#dialogue.endBody(),
+      flush: () => this.#flush(),
+    })
+  }
+
+  reply(lines: string): void {
+    this.#replies += lines
+  }
+
+  startBody(): void {
+    this.#stream?.startBody()
+  }
+
+  suspend(): void {
+    this.#stream?.suspend()
+  }
+
+  resume(): void {
+    this.#stream?.continue()
+  }
+
+  startTls(): void {
+    this.#send()
+    this.upgrade(() => undefined)
+  }
+
+  /** Sends what is queued and closes; a body that is coming in will not be complete. */
+  override close(): void {
+    this.#dialogue.abort('the connection was closed')
+    this.#send()
+    super.close()
+  }
+
+  shutdown(): void {
+    this.#dialogue.shutdown()
+    this.#send()
+  }
+
+  /** Ends the connection at once. A message behind its dot is the sink's affair. */
+  drop(): void {
+    this.#dialogue.abort('shutting down')
+    this._socket.destroy()
+  }
+
+  override _onTimeout(): void {
+    // Half-closed by us, and the client never closed its side.
+    if (this._closing) {
+      this._socket.destroy()
+      return
+    }
+    // RFC 5321 section 4.5.3.2 has the client wait minutes for us; the timer counts while it owes us input.
+    if (this.#stream?.suspended && !this._socket.writableNeedDrain) {
+      this._armTimeout()
+      return
+    }
+    this.reply('421 4.4.2 Idle too long, closing channel\r\n')
+    this.close()
+  }
+
+  override _onClose(): void {
+    super._onClose()
+    this.#dialogue.abort('the client went away')
+  }
+
+  /** A client that is gone is nothing to report: what it left behind is seen to when the socket closes. */
+  override _onError(cause: Error): void {
+    // The TLS socket tells of one failure in several events.
+    if (this._upgrading && !this.#failed) this.#context.log({ event: 'tls', peer: this.#peer, cause })
+    this.#failed = true
+    if (!this._socket.destroyed) this._socket.destroy()
+  }
+
+  /** The base class calls it once the TLS handshake is done. */
+  override _resetSession(): void {
+    const socket = this._socket
+    if (!('getCipher' in socket)) return
+    this.#dialogue.secured(`${socket.getProtocol() ?? 'TLS'} ${socket.getCipher().name}`)
+  }
+
+  get #stream(): FilterStream | undefined {
+    return this._parser instanceof FilterStream ? this._parser : undefined
+  }
+
+  /** One write for all replies. While the handshake runs the socket is the raw one, and nothing may be written. */
+  #send(): void {
+    const socket = this._socket
+    if (this.#replies !== '' && socket.writable && !this._upgrading) socket.write(this.#replies, 'latin1')
+    this.#replies = ''
+  }
+
+  /** A client that sends commands and reads no replies must not fill our memory: a promise to wait for. */
+  #flush(): Promise<void> | undefined {
+    this.#send()
+    const socket = this._socket
+    return socket.writableNeedDrain && !socket.destroyed ? drained(socket) : undefined
+  }
+}
+
+async function drained(socket: Socket): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      socket.off('drain', done).off('close', done)
+      resolve()
+    }
+    socket.on('drain', done).on('close', done)
+  })
+}

@@ -1,0 +1,39 @@
+import type { Envelope, FilterError, Recipient, SmtpReply } from '@ecluse/core'
+
+/** Takes the body of one message. */
+export interface BodySink {
+  /**
+   * Takes a chunk of the body: dots unstuffed, everything else as it came, the final CRLF included; the buffer is not
+   * reused. A promise: the next chunk waits for it. A rejection or a throw aborts the sink and becomes 451.
+   */
+  write(chunk: Buffer): Promise<void> | undefined
+  /** The final dot was seen. LMTP: one reply for each recipient, in order; SMTP: exactly one. Never rejects. */
+  end(): Promise<readonly SmtpReply[]>
+  /** No dot will come, or none that counts (client gone, size exceeded, shutdown, idle): free everything. */
+  abort(error: FilterError): void
+}
+
+/** Decides what is received. A throw of any of these is answered with 451 and told to the log. */
+export interface ReceiveHandler {
+  /** Asked at MAIL: a reply refuses the transaction early (not ready, overload, shutting down). */
+  admit?(): SmtpReply | undefined
+  /** Asked at each RCPT: a reply refuses that recipient. */
+  acceptRecipient?(recipient: Recipient): SmtpReply | undefined
+  /** Called at DATA, with at least one accepted recipient; a reply refuses DATA, which ends the transaction. */
+  begin(envelope: Envelope): BodySink | SmtpReply
+}
+
+/** What happens to connections and is worth a line; `peer` is an IP address or `unix`. Nothing about single messages. */
+export type ReceiverEvent =
+  /** The peer is in none of the trusted networks. */
+  | { readonly event: 'untrusted'; readonly peer: string }
+  /** All `connections` are taken. */
+  | { readonly event: 'crowded'; readonly peer: string }
+  /** STARTTLS failed, or the client's certificate was not accepted. */
+  | { readonly event: 'tls'; readonly peer: string; readonly cause: unknown }
+  /** The connection was closed: too many errors in a row, or a browser. */
+  | { readonly event: 'abuse'; readonly peer: string; readonly what: 'errors' | 'http' }
+  /** Our handler threw, rejected, or gave replies that do not fit; the client got 451. */
+  | { readonly event: 'bug'; readonly peer: string; readonly cause: unknown }
+  /** The listener cannot accept a connection, such as EMFILE; it goes on. */
+  | { readonly event: 'listener'; readonly cause: unknown }

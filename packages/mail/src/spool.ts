@@ -1,0 +1,303 @@
+import { createHash, hash, randomFillSync, type Hash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { access, open, readdir, unlink, type FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { FilterError, type Message } from '@ecluse/core'
+import { MAX_HEADER_BYTES, findHeaderEnd, type HeaderEnd } from './header.ts'
+
+export interface SpoolOptions {
+  readonly directory: string
+  /** A message up to this size stays in memory, a larger one goes to a file. */
+  readonly memoryBytes: number
+}
+
+/** A message in the spool. It goes when its owner says so, or with the process. */
+export interface SpooledMessage extends Message {
+  /** Frees memory and file. Readers still open fail; none may be opened any more. */
+  discard(): Promise<void>
+}
+
+/** Takes one message as it arrives. */
+export interface SpoolWriter {
+  /** Takes a chunk. A promise: wait for it before the next one. */
+  write(chunk: Buffer): Promise<void> | undefined
+  /**
+   * The message is whole.
+   *
+   * @throws FilterError E_SPOOL when its bytes could not be stored; nothing is left behind then.
+   */
+  finish(): Promise<SpooledMessage>
+  /** The message will not be whole: frees everything. */
+  discard(): Promise<void>
+}
+
+export interface Spool {
+  /**
+   * Removes what a killed process left, once, at the start.
+   *
+   * @throws FilterError E_SPOOL
+   */
+  prepare(): Promise<void>
+  /**
+   * Tries whether the folder can be written.
+   *
+   * @throws FilterError E_SPOOL
+   */
+  check(): Promise<void>
+  create(): SpoolWriter
+}
+
+/** One write to the file at a time; what arrives meanwhile waits in memory, up to this much. */
+const WRITE_BEHIND_BYTES = 256 * 1024
+const READ_BYTES = 128 * 1024
+
+export function createSpool(options: SpoolOptions): Spool {
+  const { directory } = options
+  const check = async (): Promise<void> => {
+    try {
+      await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
+    } catch (cause) {
+      throw new FilterError('E_SPOOL', `${directory}: cannot be written`, {
+        cause,
+        hint: 'create it, owned by the user that Écluse runs as: spool.directory',
+      })
+    }
+  }
+  return {
+    check,
+    async prepare() {
+      await check()
+      const names = await readdir(directory)
+      await Promise.all(names.filter(isSpoolFile).map((name) => removeName(join(directory, name))))
+    },
+    create: () => new Writer(options),
+  }
+}
+
+const ID_BYTES = 9
+/** Random bytes for many ids at a time: asking the system for each costs more than all the rest of an id. */
+const randomPool = Buffer.alloc(ID_BYTES * 500)
+let poolUsed = randomPool.length
+
+/** 72 random bits as 12 characters of base64url; beginning and ending alphanumeric, as amavisd's mail_id. */
+export function newMessageId(): string {
+  for (;;) {
+    if (poolUsed === randomPool.length) {
+      randomFillSync(randomPool)
+      poolUsed = 0
+    }
+    const id = randomPool.toString('base64url', poolUsed, poolUsed + ID_BYTES)
+    poolUsed += ID_BYTES
+    if (/^[0-9A-Za-z].*[0-9A-Za-z]$/.test(id)) return id
+  }
+}
+
+const isSpoolFile = (name: string): boolean => /^[\w-]{12}\.eml$/.test(name)
+
+async function removeName(path: string): Promise<void> {
+  try {
+    await unlink(path)
+  } catch (error) {
+    // Another instance in the same folder took its own file's name away first.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+}
+
+interface SpoolFile {
+  readonly digest: Hash
+  readonly header: Buffer
+  readonly end: HeaderEnd
+  handle?: FileHandle
+}
+
+class Writer implements SpoolWriter {
+  readonly #options: SpoolOptions
+  readonly #id = newMessageId()
+  #sizeBytes = 0
+  /** In memory: everything. In a file: what waits to be written. */
+  #chunks: Buffer[] = []
+  #waitingBytes = 0
+  #file: SpoolFile | undefined
+  #writing: Promise<void> | undefined
+  #failure: FilterError | undefined
+
+  constructor(options: SpoolOptions) {
+    this.#options = options
+  }
+
+  write(chunk: Buffer): Promise<void> | undefined {
+    this.#sizeBytes += chunk.length
+    // After a failure the rest of the message only has to be taken off the wire.
+    if (this.#failure) return undefined
+    this.#chunks.push(chunk)
+    this.#waitingBytes += chunk.length
+    if (!this.#file) {
+      if (this.#sizeBytes <= this.#options.memoryBytes) return undefined
+      this.#moveToFile()
+    } else {
+      this.#file.digest.update(chunk)
+    }
+    if (!this.#writing) this.#writing = this.#flush()
+    return this.#waitingBytes > WRITE_BEHIND_BYTES ? this.#writing : undefined
+  }
+
+  async finish(): Promise<SpooledMessage> {
+    const file = this.#file
+    if (!file) return memoryMessage(this.#id, joined(this.#chunks, this.#sizeBytes))
+    while (this.#writing) await this.#writing
+    if (this.#failure || !file.handle) {
+      await this.discard()
+      throw this.#failure ?? new FilterError('E_SPOOL', 'no spool file')
+    }
+    return fileMessage(file.handle, {
+      id: this.#id,
+      sizeBytes: this.#sizeBytes,
+      digest: file.digest.digest('hex'),
+      header: file.end.certain ? file.header : await this.#readLongHeader(file.handle),
+    })
+  }
+
+  /** A header longer than what is kept in memory is read again from the file. */
+  async #readLongHeader(handle: FileHandle): Promise<Buffer> {
+    try {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(MAX_HEADER_BYTES), 0, MAX_HEADER_BYTES, 0)
+      return buffer.subarray(0, findHeaderEnd(buffer.subarray(0, bytesRead)).length)
+    } catch (cause) {
+      await this.discard()
+      throw new FilterError('E_SPOOL', 'cannot read the spool file', { cause })
+    }
+  }
+
+  async discard(): Promise<void> {
+    this.#chunks = []
+    this.#waitingBytes = 0
+    while (this.#writing) await this.#writing
+    const handle = this.#file?.handle
+    if (handle) {
+      delete this.#file?.handle
+      await handle.close()
+    }
+  }
+
+  #moveToFile(): void {
+    const digest = createHash('sha256')
+    for (const chunk of this.#chunks) digest.update(chunk)
+    const start = Buffer.concat(this.#chunks)
+    const end = findHeaderEnd(start)
+    // A copy, so that a small header does not keep the whole start of the message in memory.
+    this.#file = { digest, end, header: Buffer.from(start.subarray(0, end.length)) }
+  }
+
+  /** Writes until nothing waits. Never rejects: a failure is told by `finish`. */
+  async #flush(): Promise<void> {
+    try {
+      while (this.#chunks.length > 0) {
+        const batch = this.#chunks
+        this.#chunks = []
+        this.#waitingBytes = 0
+        const handle = await this.#openFile()
+        await writeAll(handle, batch)
+      }
+    } catch (cause) {
+      this.#chunks = []
+      this.#waitingBytes = 0
+      this.#failure = new FilterError('E_SPOOL', `${this.#options.directory}: cannot write`, { cause })
+    } finally {
+      this.#writing = undefined
+    }
+  }
+
+  async #openFile(): Promise<FileHandle> {
+    const file = this.#file
+    if (!file) throw new TypeError('the message is in memory')
+    if (!file.handle) {
+      const path = join(this.#options.directory, `${this.#id}.eml`)
+      file.handle = await open(path, 'wx+', 0o600)
+      // Without a name, the file goes with the process, however that ends.
+      await removeName(path)
+    }
+    return file.handle
+  }
+}
+
+async function writeAll(handle: FileHandle, batch: readonly Buffer[]): Promise<void> {
+  const wanted = batch.reduce((sum, chunk) => sum + chunk.length, 0)
+  const { bytesWritten } = await handle.writev(batch)
+  if (bytesWritten === wanted) return
+  // A short write, as on a full disk: the rest gives the error that says why.
+  await handle.appendFile(Buffer.concat(batch).subarray(bytesWritten))
+}
+
+/** A small message comes in one piece, mostly: no copy is made then. */
+function joined(chunks: readonly Buffer[], sizeBytes: number): Buffer {
+  const [first] = chunks
+  return chunks.length === 1 && first ? first : Buffer.concat(chunks, sizeBytes)
+}
+
+function memoryMessage(id: string, bytes: Buffer): SpooledMessage {
+  return {
+    id,
+    sizeBytes: bytes.length,
+    digest: hash('sha256', bytes, 'hex'),
+    bytes,
+    header: bytes.subarray(0, findHeaderEnd(bytes).length),
+    open: (offset = 0) => Readable.from([bytes.subarray(offset)], { objectMode: false }),
+    discard: async () => undefined,
+  }
+}
+
+function fileMessage(
+  handle: FileHandle,
+  facts: {
+    readonly id: string
+    readonly sizeBytes: number
+    readonly digest: string
+    readonly header: Buffer
+  },
+): SpooledMessage {
+  return {
+    ...facts,
+    open: (offset = 0) => new SpoolReader(handle, offset),
+    discard: () => handle.close(),
+  }
+}
+
+/** Reads at its own position of the shared handle, so that several can read at the same time. */
+class SpoolReader extends Readable {
+  readonly #handle: FileHandle
+  #position: number
+  #reading: Promise<void> | undefined
+
+  constructor(handle: FileHandle, offset: number) {
+    super({ highWaterMark: READ_BYTES })
+    this.#handle = handle
+    this.#position = offset
+  }
+
+  override _read(): void {
+    this.#reading = this.#readOn()
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    if (!this.#reading) return done(error)
+    void this.#reading.then(() => done(error))
+  }
+
+  async #readOn(): Promise<void> {
+    try {
+      const { bytesRead, buffer } = await this.#handle.read(
+        Buffer.allocUnsafeSlow(READ_BYTES),
+        0,
+        READ_BYTES,
+        this.#position,
+      )
+      this.#position += bytesRead
+      this.push(bytesRead === 0 ? null : buffer.subarray(0, bytesRead))
+    } catch (cause) {
+      this.destroy(new FilterError('E_SPOOL', 'cannot read the spool file', { cause }))
+    } finally {
+      this.#reading = undefined
+    }
+  }
+}
