@@ -1,0 +1,2 @@
+export { SCANNER_KINDS } from './kinds.ts'
+export { scanAll } from './runner.ts'
