@@ -1,0 +1,36 @@
+import { FilterError } from '@ecluse/core'
+
+const FULL = 'the disk is full: make room, or delete old mail with `ecluse quarantine expire`'
+const RIGHTS = 'the folder and all in it must belong to the user that ecluse runs as, mode 0700'
+const OPEN_FILES = 'too many open files: raise the limit (LimitNOFILE)'
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOSPC: FULL,
+  EDQUOT: FULL,
+  EACCES: RIGHTS,
+  EPERM: RIGHTS,
+  EROFS: 'the file system is mounted read-only: mount it read-write, or set quarantine.directory',
+  ENOENT: 'the folder does not exist: create it, or set quarantine.directory',
+  ENOTDIR: 'quarantine.directory is not a folder',
+  ELOOP: 'a symbolic link stands where the quarantine has a folder or a file of its own: remove it',
+  EMFILE: OPEN_FILES,
+  ENFILE: OPEN_FILES,
+  EIO: 'the disk fails: see the kernel log',
+}
+
+/** The failure of a file operation as E_QUARANTINE, with the cure where there is one. A FilterError stays as it is. */
+export function storeError(cause: unknown, what: string): FilterError {
+  if (cause instanceof FilterError) return cause
+  const code = codeOf(cause)
+  const hint = code === undefined ? undefined : HINTS[code]
+  return new FilterError('E_QUARANTINE', code === undefined ? what : `${what}: ${code}`, {
+    cause,
+    ...(hint !== undefined && { hint }),
+  })
+}
+
+/** The errno of a failure; absent: it is none of a system call. */
+export function codeOf(cause: unknown): string | undefined {
+  if (typeof cause !== 'object' || cause === null || !('code' in cause)) return undefined
+  return typeof cause.code === 'string' ? cause.code : undefined
+}
