@@ -1,0 +1,200 @@
+import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
+import {
+  formatAddress,
+  type Address,
+  type ConfiguredScanner,
+  type LocalDomains,
+  type PolicyLookup,
+  type ScannerVersion,
+} from '@ecluse/core'
+import {
+  createReceiver,
+  createReinjector,
+  createSpool,
+  type Receiver,
+  type ReceiverEvent,
+  type ReceiverOptions,
+  type ReinjectOptions,
+  type SpoolOptions,
+} from '@ecluse/mail'
+import { createFileStore } from '@ecluse/quarantine'
+import { listenHttp, type HttpListener } from './http.ts'
+import { createIntake, type Intake } from './intake.ts'
+import type { Log } from './log.ts'
+import { Metrics } from './metrics.ts'
+import { watchReadiness, type Readiness } from './readiness.ts'
+import { directionBy } from './direction.ts'
+
+export interface DaemonOptions {
+  readonly hostname: string
+  readonly alertHeader: string
+  readonly receivers: readonly ReceiverOptions[]
+  readonly reinject: ReinjectOptions
+  readonly scanners: readonly ConfiguredScanner[]
+  readonly policyFor: PolicyLookup
+  readonly isLocal: LocalDomains
+  /** CIDR: mail from these clients is our own, "originating". */
+  readonly networks: readonly string[]
+  readonly spool: SpoolOptions
+  readonly quarantineDirectory: string
+  readonly limits: { readonly concurrency: number; readonly deadlineMs: number }
+  /** How often scanners are asked for their version. */
+  readonly versionIntervalMs: number
+  /** How long `close` may take to finish what runs. */
+  readonly drainMs: number
+  /** Absent: no HTTP. */
+  readonly http?: Address
+  readonly log: Log
+}
+
+/** A running daemon. */
+export interface Daemon {
+  /** `lmtp 127.0.0.1:10024`, `http 127.0.0.1:9725`. */
+  readonly addresses: readonly string[]
+  readonly receivers: readonly Receiver[]
+  /** What each scanner said last. */
+  versions(): ReadonlyMap<string, ScannerVersion>
+  notReady(): readonly string[]
+  /** Takes no new mail, finishes what runs, frees everything. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts everything; resolves when mail can come in. A scanner or next hop that does not answer is no reason not
+ * to start: `/readyz` and the log say it, and mail gets a 4xx.
+ *
+ * @throws FilterError E_LISTEN, E_SPOOL, E_QUARANTINE; everything started is stopped then
+ */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const stack = new ReleaseStack()
+  try {
+    const { intake, readiness, metrics } = await openParts(options, stack)
+    const http =
+      options.http && (await listenHttp(options.http, { notReady: () => readiness.notReady(), metrics }))
+    if (http) stack.push(() => http.close())
+    const receivers: Receiver[] = []
+    stack.push(async () => await drain(intake, receivers, options.drainMs))
+    for (const receiver of options.receivers) {
+      receivers.push(
+        await createReceiver(receiver, intake, (event) => tellOf(event, { log: options.log, metrics })),
+      )
+    }
+    return {
+      addresses: addressesOf(options.receivers, receivers, http),
+      receivers,
+      versions: () => readiness.versions(),
+      notReady: () => readiness.notReady(),
+      close: () => stack.release(),
+    }
+  } catch (error) {
+    await stack.release()
+    throw error
+  }
+}
+
+/** Of the time to drain, this is for the answers to what is given up, and for those that we take leave of. */
+const LEAVE_MS = 1000
+
+/** Lets what runs come to its end, or gives it up in time for each to get its 4xx. */
+async function drain(intake: Intake, receivers: readonly Receiver[], drainMs: number): Promise<void> {
+  const leaveMs = Math.min(LEAVE_MS, drainMs / 2)
+  const timer = setTimeout(() => intake.abort(), drainMs - leaveMs)
+  try {
+    // A message goes on when its client is gone: closed listeners do not mean that nothing runs.
+    const idle = atMost(drainMs, intake.drain())
+    const limit = AbortSignal.timeout(drainMs)
+    await Promise.all([idle, ...receivers.map((receiver) => receiver.close(limit))])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Waits for it, but not longer. */
+async function atMost(ms: number, event: Promise<void>): Promise<void> {
+  const timer = new AbortController()
+  try {
+    await Promise.race([event, setTimeoutPromise(ms, undefined, { signal: timer.signal })])
+  } finally {
+    timer.abort()
+  }
+}
+
+/** What happens to connections, in the log. */
+function tellOf(event: ReceiverEvent, { log, metrics }: { log: Log; metrics: Metrics }): void {
+  if (!('cause' in event)) return log.warn({ ...event }, 'connection')
+  const { cause, ...fields } = event
+  if (event.event !== 'bug') return log.warn({ ...fields, err: cause }, 'connection')
+  metrics.internalErrors.inc()
+  log.error({ ...fields, err: cause }, 'internal error on a connection')
+}
+
+/** Everything between listener and next hop; asked once whether it answers. */
+async function openParts(
+  options: DaemonOptions,
+  stack: ReleaseStack,
+): Promise<{ intake: Intake; readiness: Readiness; metrics: Metrics }> {
+  const { hostname, alertHeader, scanners, policyFor, isLocal, limits, log } = options
+  const spool = createSpool(options.spool)
+  const quarantine = createFileStore(options.quarantineDirectory)
+  await Promise.all([spool.prepare(), quarantine.prepare()])
+
+  const reinjector = createReinjector(options.reinject)
+  // A next hop that does not answer QUIT must not hold us up.
+  stack.push(() => atMost(Math.min(LEAVE_MS, options.drainMs), reinjector.close()))
+  for (const { scanner } of scanners) stack.push(async () => await scanner.close?.())
+  const metrics: Metrics = new Metrics({
+    inFlight: () => intake.inFlight,
+    quarantineBytes: async () => (await quarantine.usage()).bytes,
+  })
+  const parts = { hostname, alertHeader, scanners, policyFor, isLocal, quarantine, reinjector }
+  const intake: Intake = createIntake({
+    spool,
+    parts: () => parts,
+    directionOf: directionBy(options.networks, isLocal),
+    ...limits,
+    log,
+    metrics,
+  })
+  const readiness = watchReadiness({
+    scanners,
+    reinjector,
+    folders: () => spool.check(),
+    intervalMs: options.versionIntervalMs,
+    timeoutMs: Math.min(5000, options.versionIntervalMs),
+    log,
+    metrics,
+  })
+  stack.push(() => readiness.close())
+  await readiness.ask()
+  return { intake, readiness, metrics }
+}
+
+/** What was opened, closed in the opposite order, once, however often it is asked for. */
+class ReleaseStack {
+  readonly #releasers: (() => Promise<void> | void)[] = []
+  #released: Promise<void> | undefined
+
+  push(releaser: () => Promise<void> | void): void {
+    this.#releasers.push(releaser)
+  }
+
+  async release(): Promise<void> {
+    this.#released ??= this.#releaseAll()
+    await this.#released
+  }
+
+  async #releaseAll(): Promise<void> {
+    for (let next = this.#releasers.pop(); next; next = this.#releasers.pop()) await next()
+  }
+}
+
+function addressesOf(
+  wanted: readonly ReceiverOptions[],
+  receivers: readonly Receiver[],
+  http: HttpListener | undefined,
+): string[] {
+  return [
+    ...receivers.map(({ address }, index) => `${wanted[index]?.protocol ?? ''} ${formatAddress(address)}`),
+    ...(http ? [`http ${formatAddress(http.address)}`] : []),
+  ]
+}

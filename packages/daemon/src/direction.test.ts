@@ -1,0 +1,30 @@
+import { expect, test } from '@jest/globals'
+import { localDomains, type Envelope } from '@ecluse/core'
+import { directionBy } from './direction.ts'
+
+const directionOf = directionBy(
+  ['127.0.0.0/8', '::1/128', '192.0.2.0/24', '2001:db8::/32'],
+  localDomains(['example.org']),
+)
+
+test.each([
+  ['198.51.100.7', 'a@example.org', 'inbound'],
+  ['198.51.100.7', 'a@example.org b@example.com', 'inbound'],
+  ['198.51.100.7', 'b@example.com', 'open-relay'],
+  ['192.0.2.77', 'a@example.org', 'internal'],
+  ['192.0.2.77', 'a@example.org b@example.com', 'outbound'],
+  ['2001:db8::9', 'b@example.com', 'outbound'],
+  ['2001:db9::9', 'a@example.org', 'inbound'],
+  [undefined, 'b@example.com', 'outbound'],
+])('client %s, to %s: %s', (address, to, direction) => {
+  const envelope: Envelope = {
+    protocol: 'lmtp',
+    mailFrom: '',
+    recipients: to.split(' ').map((recipient) => ({ address: recipient })),
+    smtpUtf8: false,
+    client: address === undefined ? {} : { address },
+    peer: { helo: 'h' },
+    listener: 'l',
+  }
+  expect(directionOf(envelope)).toBe(direction)
+})

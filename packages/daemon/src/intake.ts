@@ -1,0 +1,213 @@
+import { types } from 'node:util'
+import { FilterError, failureReply, type Envelope, type ScanResult, type SmtpReply } from '@ecluse/core'
+import {
+  newMessageId,
+  type BodySink,
+  type ReceiveHandler,
+  type Spool,
+  type SpooledMessage,
+  type SpoolWriter,
+} from '@ecluse/mail'
+import type { Log } from './log.ts'
+import type { Metrics } from './metrics.ts'
+import { processMessage, repliesFor, type Outcome, type PipelineParts } from './pipeline.ts'
+import { messageRecord, type Direction, type Handled } from './record.ts'
+
+export interface IntakeOptions {
+  readonly spool: Spool
+  /** The parts at the time a message comes in. */
+  readonly parts: () => PipelineParts
+  readonly directionOf: (envelope: Envelope) => Direction
+  /** Most messages between DATA and reply. */
+  readonly concurrency: number
+  /** From the final dot to the reply. */
+  readonly deadlineMs: number
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+/** Takes messages from the listeners, within the limits, and sees each through to its one log line. */
+export interface Intake extends ReceiveHandler {
+  readonly inFlight: number
+  /** From here on every new transaction is refused with 421; what runs goes on. Fulfilled when nothing runs any more. */
+  drain(): Promise<void>
+  /** Makes what still runs fail, and what comes to its dot from here on: each gets its 4xx. */
+  abort(): void
+}
+
+const SHUTTING_DOWN: SmtpReply = {
+  code: 421,
+  enhanced: '4.3.2',
+  text: 'Service shutting down, closing channel',
+}
+const BUSY: SmtpReply = { code: 451, enhanced: '4.3.2', text: 'Too many messages at once, try again later' }
+
+export function createIntake(options: IntakeOptions): Intake {
+  const { spool, concurrency } = options
+  const work: Work = { running: new Set() }
+  let inFlight = 0
+  let draining = false
+  let onIdle: (() => void) | undefined
+
+  const admit = (): SmtpReply | undefined => {
+    if (draining) return SHUTTING_DOWN
+    return inFlight >= concurrency ? BUSY : undefined
+  }
+  const release = (): void => {
+    inFlight--
+    if (inFlight === 0) onIdle?.()
+  }
+  return {
+    get inFlight() {
+      return inFlight
+    },
+    admit,
+    begin(envelope) {
+      const refusal = admit()
+      if (refusal) return refusal
+      const received = { envelope, direction: options.directionOf(envelope), writer: spool.create() }
+      // Behind all that could throw: who is counted must be released.
+      inFlight++
+      return transaction(options, received, { work, release })
+    },
+    async drain() {
+      draining = true
+      if (inFlight === 0) return
+      await new Promise<void>((resolve) => {
+        onIdle = resolve
+      })
+    },
+    abort() {
+      work.stopped = new FilterError('E_ABORTED', 'shutting down')
+      for (const controller of work.running) controller.abort(work.stopped)
+    },
+  }
+}
+
+/** Messages between dot and reply, and why there shall be none. */
+interface Work {
+  readonly running: Set<AbortController>
+  stopped?: FilterError
+}
+
+/** A message that comes in. */
+interface Incoming {
+  readonly envelope: Envelope
+  readonly direction: Direction
+  readonly writer: SpoolWriter
+}
+
+function transaction(
+  options: IntakeOptions,
+  incoming: Incoming,
+  { work, release }: { readonly work: Work; readonly release: () => void },
+): BodySink {
+  const { writer } = incoming
+  const startedAt = performance.now()
+  const discard = async (): Promise<void> => {
+    try {
+      await writer.discard()
+    } catch (error) {
+      report(options, error, { what: 'spool not freed' })
+    } finally {
+      release()
+    }
+  }
+  return {
+    write: (chunk) => writer.write(chunk),
+    async end() {
+      const controller = new AbortController()
+      work.running.add(controller)
+      if (work.stopped) controller.abort(work.stopped)
+      const timer = setTimeout(() => {
+        controller.abort(new FilterError('E_ABORTED', `no result in ${options.deadlineMs} ms`))
+      }, options.deadlineMs)
+      try {
+        return await handle(options, { ...incoming, startedAt }, controller.signal)
+      } finally {
+        clearTimeout(timer)
+        work.running.delete(controller)
+        release()
+      }
+    },
+    abort() {
+      void discard()
+    },
+  }
+}
+
+/** Never rejects: whatever broke is a 4xx for this message alone. */
+async function handle(
+  options: IntakeOptions,
+  { envelope, direction, writer, startedAt }: Incoming & { readonly startedAt: number },
+  signal: AbortSignal,
+): Promise<readonly SmtpReply[]> {
+  const receiveMs = performance.now() - startedAt
+  let handled: Handled = { id: newMessageId(), sizeBytes: 0, digest: '', envelope, direction, receiveMs }
+  let outcome: Outcome | undefined
+  let replies: readonly SmtpReply[]
+  try {
+    const message = await writer.finish()
+    try {
+      const { id, sizeBytes, digest, header } = message
+      handled = { ...handled, id, sizeBytes, digest, header }
+      outcome = await processMessage(options.parts(), { envelope, message, receivedAt: new Date() }, signal)
+      replies = outcome.replies
+    } finally {
+      await free(options, message)
+    }
+  } catch (error) {
+    report(options, error, { id: handled.id, what: 'message deferred' })
+    replies = envelope.recipients.map(() => failureReply(handled.id))
+  }
+  const sent = repliesFor(envelope, replies, handled.id)
+  note(options, handled, { outcome, replies: sent, totalMs: performance.now() - startedAt })
+  return sent
+}
+
+/** Never rejects: what became of the message stands by now, and nobody shall send it again for this. */
+async function free(options: IntakeOptions, message: SpooledMessage): Promise<void> {
+  try {
+    await message.discard()
+  } catch (error) {
+    report(options, error, { id: message.id, what: 'spool not freed' })
+  }
+}
+
+/** Log and metrics. Never throws, for the reason of {@link free}. */
+function note(options: IntakeOptions, handled: Handled, result: Parameters<typeof messageRecord>[1]): void {
+  const { log, metrics } = options
+  try {
+    for (const scan of result.outcome?.scans ?? []) reportScan(options, handled.id, scan)
+    const record = messageRecord(handled, result)
+    log.message(record)
+    metrics.record(record, result.outcome)
+  } catch {
+    // Where the log itself fails, the metric is the only one left to tell.
+    metrics.internalErrors.inc()
+  }
+}
+
+/** The cause of a scanner's failure: neither reply nor header tells it. */
+function reportScan(options: IntakeOptions, id: string, scan: ScanResult): void {
+  if (scan.outcome !== 'failed') return
+  const { scanner, error } = scan
+  // The runner makes a scanner's failure of whatever it throws, also of a bug.
+  const bug = types.isNativeError(error.cause) && BUGS.has(error.cause.name) && !('code' in error.cause)
+  report(options, bug ? error.cause : error, { id, scanner, what: 'scanner failed' })
+}
+
+const BUGS: ReadonlySet<string> = new Set(['TypeError', 'ReferenceError', 'RangeError'])
+
+function report(
+  { log, metrics }: IntakeOptions,
+  error: unknown,
+  { what, ...fields }: { readonly what: string; readonly id?: string; readonly scanner?: string },
+): void {
+  if (error instanceof FilterError) {
+    log.warn({ ...fields, code: error.code, err: error }, what)
+  } else {
+    metrics.internalErrors.inc()
+    log.error({ ...fields, err: error }, `internal error, ${what}`)
+  }
+}

@@ -1,0 +1,210 @@
+import { readdirSync } from 'node:fs'
+import { afterEach, describe, expect, test } from '@jest/globals'
+import type { EvilStage } from '@ecluse/fixtures'
+import { CLEAN } from '@ecluse/core'
+import {
+  gate,
+  HAM,
+  masked,
+  onRelease,
+  releaseAll,
+  scannerOf,
+  sendMail,
+  startTestDaemon,
+  until,
+  type TestDaemon,
+} from './daemon.testkit.ts'
+
+afterEach(releaseAll)
+
+const to = ['r@example.org']
+const BUSY = '451 4.3.2 Too many messages at once, try again later'
+const openFiles = (): number => readdirSync('/proc/self/fd').length
+
+/** A scanner that holds each message until it is told to go on. */
+function holding() {
+  const go = gate()
+  const held: string[] = []
+  const scanner = scannerOf(async ({ envelope }) => {
+    held.push(envelope.mailFrom)
+    await go.promise
+    return CLEAN
+  })
+  onRelease(() => go.open())
+  return { scanner, held, go }
+}
+
+async function expectFreed({ metrics, spoolFolder }: TestDaemon): Promise<void> {
+  await until(async () => (await metrics()).get('ecluse_in_flight_messages') === 0)
+  expect(readdirSync(spoolFolder)).toEqual([])
+}
+
+describe('concurrency', () => {
+  test('one message too many is refused at MAIL, and taken when there is room again', async () => {
+    const { scanner, held, go } = holding()
+    const kit = await startTestDaemon({ scanners: [scanner], limits: { concurrency: 1, deadlineMs: 60_000 } })
+    const first = sendMail(await kit.greet(), { to })
+    await until(() => held.length === 1)
+    const other = await kit.greet()
+    expect(await other.ask('MAIL FROM:<other@example.com>')).toBe(BUSY)
+    expect((await kit.metrics()).get('ecluse_in_flight_messages')).toBe(1)
+    go.open()
+    expect((await first).dot[0]).toMatch(/^250 /)
+    expect((await sendMail(other, { to })).dot[0]).toMatch(/^250 /)
+    await expectFreed(kit)
+  })
+
+  test('one that was admitted at MAIL can still be too many at DATA', async () => {
+    const { scanner, held, go } = holding()
+    const kit = await startTestDaemon({ scanners: [scanner], limits: { concurrency: 1, deadlineMs: 60_000 } })
+    const late = await kit.greet()
+    await late.ask('MAIL FROM:<late@example.com>')
+    await late.ask('RCPT TO:<r@example.org>')
+    const first = sendMail(await kit.greet(), { to })
+    await until(() => held.length === 1)
+    expect(await late.ask('DATA')).toBe(BUSY)
+    // The transaction ended there.
+    expect(await late.ask('RCPT TO:<r@example.org>')).toBe('503 5.5.1 Error: need MAIL command')
+    go.open()
+    expect((await first).dot[0]).toMatch(/^250 /)
+    expect((await sendMail(late, { to })).dot[0]).toMatch(/^250 /)
+  })
+
+  test('a client that goes away inside DATA frees its place', async () => {
+    const kit = await startTestDaemon({ limits: { concurrency: 1, deadlineMs: 60_000 } })
+    const client = await kit.greet()
+    for (const line of ['MAIL FROM:<a@example.com>', 'RCPT TO:<r@example.org>', 'DATA'])
+      await client.ask(line)
+    client.send('Subject: half\r\n')
+    const other = await kit.greet()
+    expect(await other.ask('MAIL FROM:<b@example.com>')).toBe(BUSY)
+    client.destroy()
+    await expectFreed(kit)
+    expect((await sendMail(other, { to })).dot[0]).toMatch(/^250 /)
+    expect(kit.messages()).toHaveLength(1)
+    expect(kit.mta.transactions).toHaveLength(1)
+  })
+
+  test('a client that goes away behind the dot does not stop its message', async () => {
+    const { scanner, held, go } = holding()
+    const kit = await startTestDaemon({ scanners: [scanner] })
+    const client = await kit.greet()
+    for (const line of ['MAIL FROM:<a@example.com>', 'RCPT TO:<r@example.org>', 'DATA'])
+      await client.ask(line)
+    client.send(`${HAM}.\r\n`)
+    await until(() => held.length === 1)
+    client.destroy()
+    go.open()
+    await until(() => kit.messages().length === 1)
+    expect(kit.mta.transactions.map(({ complete }) => complete)).toEqual([true])
+    await expectFreed(kit)
+  })
+})
+
+test('connections: one too many is told 421 and closed, the others work', async () => {
+  const kit = await startTestDaemon({ receiver: { connections: 2 } })
+  const [first, second, third] = await Promise.all([kit.greet(), kit.greet(), kit.connect()])
+  expect(await third.replies(2)).toEqual(['421 4.3.2 Too many connections, try again later', ''])
+  expect((await sendMail(first, { to })).dot[0]).toMatch(/^250 /)
+  await second.ask('QUIT')
+  second.end()
+  await until(async () => {
+    const next = await kit.connect()
+    const greeting = await next.reply()
+    next.destroy()
+    return greeting.startsWith('220')
+  })
+})
+
+test('recipients: those beyond the limit get 452, the others their mail', async () => {
+  const kit = await startTestDaemon({ receiver: { recipients: 2 } })
+  const { rcpt, dot } = await sendMail(await kit.greet(), {
+    to: ['a@example.org', 'b@example.org', 'c@example.org'],
+  })
+  expect(rcpt.map((reply) => reply.slice(0, 9))).toEqual(['250 2.1.5', '250 2.1.5', '452 4.5.3'])
+  expect(dot.map((reply) => reply.slice(0, 3))).toEqual(['250', '250'])
+  expect(kit.mta.transactions.map(({ rcpt: got }) => got.length)).toEqual([2])
+})
+
+describe('size', () => {
+  const receiver = { messageSizeBytes: 1000 }
+
+  test('declared too large: 552 at MAIL', async () => {
+    const kit = await startTestDaemon({ receiver })
+    const client = await kit.greet()
+    expect(await client.ask('MAIL FROM:<a@example.com> SIZE=1001')).toBe(
+      '552 5.3.4 Declared message size (1001 B) exceeds size limit',
+    )
+    expect(await client.ask('MAIL FROM:<a@example.com> SIZE=1000')).toMatch(/^250 /)
+  })
+
+  test.each(['lmtp', 'smtp'] as const)(
+    'really too large, %s: 552 at the dot, nothing is kept',
+    async (protocol) => {
+      const kit = await startTestDaemon({ receiver })
+      const client = await kit.greet(protocol)
+      const body = (bytes: number): string => `Subject: x\r\n\r\n${'x'.repeat(bytes - 16)}\r\n`
+      const mail = { to: ['a@example.org', 'b@example.org'], protocol }
+      const { dot } = await sendMail(client, { ...mail, content: body(1001) })
+      const reply = '552 5.3.4 Message size (1001 B) exceeds size limit'
+      expect(dot).toEqual(protocol === 'lmtp' ? [reply, reply] : [reply])
+      expect(kit.mta.transactions).toEqual([])
+      await expectFreed(kit)
+      const { dot: next } = await sendMail(client, { ...mail, content: body(1000) })
+      expect(next[0]).toMatch(/^250 /)
+    },
+  )
+})
+
+describe('deadline', () => {
+  test.each<EvilStage>(['mail', 'rcpt', 'data'])(
+    '10025 silent at %s: 451, and no content goes out',
+    async (stage) => {
+      const kit = await startTestDaemon({
+        mta: { act: (event) => (event.stage === stage ? { do: 'hang' } : undefined) },
+        limits: { concurrency: 10, deadlineMs: 100 },
+      })
+      const { dot } = await sendMail(await kit.greet(), { to })
+      expect(dot.map(masked)).toEqual(['451 4.4.2 Timed out while relaying, id=ID'])
+      await until(() => kit.mta.open === 0)
+      expect(kit.mta.transactions.map(({ data, complete }) => [data.length, complete])).toEqual([[0, false]])
+      await expectFreed(kit)
+    },
+  )
+
+  test('10025 does not read: 451, the dot is never sent, and every file is closed', async () => {
+    const kit = await startTestDaemon({
+      mta: { deaf: true },
+      scanners: [],
+      limits: { concurrency: 10, deadlineMs: 300 },
+      memoryBytes: 1024,
+    })
+    const client = await kit.greet()
+    const before = openFiles()
+    const content = `Subject: large\r\n\r\n${`${'x'.repeat(998)}\r\n`.repeat(20_000)}`
+    const { dot } = await sendMail(client, { to, content })
+    expect(dot.map(masked)).toEqual(['451 4.4.2 Timed out while relaying, id=ID'])
+    // Now it reads all that was sent to it.
+    for (const { socket } of kit.mta.sessions) socket.resume()
+    await until(() => kit.mta.open === 0)
+    expect(kit.mta.transactions.map(({ complete }) => complete)).toEqual([false])
+    await expectFreed(kit)
+    await until(() => openFiles() <= before)
+  })
+
+  test('a scanner that does not heed its signal: 451, nothing is delivered when it answers at last', async () => {
+    const { scanner, held, go } = holding()
+    const kit = await startTestDaemon({ scanners: [scanner], limits: { concurrency: 1, deadlineMs: 100 } })
+    const client = await kit.greet()
+    const { dot } = await sendMail(client, { from: 'first@example.com', to })
+    expect(dot.map(masked)).toEqual(['451 4.7.1 Content filter cannot check this message now, id=ID'])
+    await expectFreed(kit)
+    go.open()
+    const { dot: next } = await sendMail(client, { from: 'second@example.com', to })
+    expect(next[0]).toMatch(/^250 /)
+    expect(held).toEqual(['first@example.com', 'second@example.com'])
+    expect(kit.mta.transactions.map(({ mail }) => mail.slice(0, 31))).toEqual([
+      'MAIL FROM:<second@example.com> ',
+    ])
+  })
+})

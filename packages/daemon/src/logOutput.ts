@@ -1,0 +1,13 @@
+import pino from 'pino'
+import type { Log, LogLevel, LogTarget } from './log.ts'
+import { jsonLog } from './logJson.ts'
+import { textLog } from './logText.ts'
+
+/** Synchronous writes to stderr: a line is out before the reply that it tells of. */
+export function stderrTarget(): LogTarget {
+  return pino.destination({ fd: 2, sync: true })
+}
+
+export function createLog(level: LogLevel, format: 'json' | 'text', target: LogTarget): Log {
+  return format === 'json' ? jsonLog(level, target) : textLog(level, target)
+}

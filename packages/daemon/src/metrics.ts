@@ -1,0 +1,143 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { CATEGORIES } from '@ecluse/core'
+import type { Outcome } from './pipeline.ts'
+import type { MessageRecord } from './record.ts'
+
+/** What the gauges read when they are asked. */
+export interface GaugeSources {
+  readonly inFlight: () => number
+  readonly quarantineBytes: () => Promise<number>
+}
+
+/**
+ * The only module that knows prom-client. Label values come from closed sets alone: categories, destinies, the
+ * names of configured scanners; never an address, a virus name or anything else from a message.
+ */
+export class Metrics {
+  readonly registry = new Registry()
+  readonly #registers = [this.registry]
+  readonly #messages = new Counter({
+    name: 'ecluse_messages_total',
+    help: 'Messages handled.',
+    labelNames: ['category', 'direction'],
+    registers: this.#registers,
+  })
+  readonly #recipients = new Counter({
+    name: 'ecluse_recipients_total',
+    help: 'Recipients answered for.',
+    labelNames: ['category', 'destiny', 'outcome'],
+    registers: this.#registers,
+  })
+  readonly #bytes = new Histogram({
+    name: 'ecluse_message_bytes',
+    help: 'Size of a message.',
+    buckets: [1e3, 1e4, 1e5, 1e6, 1e7, 1e8],
+    registers: this.#registers,
+  })
+  readonly #seconds = new Histogram({
+    name: 'ecluse_message_seconds',
+    help: 'Time that a message spent in each stage.',
+    labelNames: ['stage'],
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300],
+    registers: this.#registers,
+  })
+  readonly #scans = new Counter({
+    name: 'ecluse_scans_total',
+    help: 'Scans, by what the scanner said.',
+    labelNames: ['scanner', 'verdict'],
+    registers: this.#registers,
+  })
+  readonly #scanSeconds = new Histogram({
+    name: 'ecluse_scan_seconds',
+    help: 'Time of one scan.',
+    labelNames: ['scanner'],
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60],
+    registers: this.#registers,
+  })
+  readonly #scannerUp = new Gauge({
+    name: 'ecluse_scanner_up',
+    help: 'Whether the scanner answered when it was last asked.',
+    labelNames: ['scanner'],
+    registers: this.#registers,
+  })
+  readonly #signatureTimestamp = new Gauge({
+    name: 'ecluse_scanner_signature_timestamp_seconds',
+    help: 'When the signatures of the scanner were made.',
+    labelNames: ['scanner'],
+    registers: this.#registers,
+  })
+  readonly #reinjections = new Counter({
+    name: 'ecluse_reinjections_total',
+    help: 'Recipients handed to the next hop, by its answer.',
+    labelNames: ['result'],
+    registers: this.#registers,
+  })
+  readonly #quarantined = new Counter({
+    name: 'ecluse_quarantined_total',
+    help: 'Messages kept.',
+    labelNames: ['category'],
+    registers: this.#registers,
+  })
+  readonly internalErrors = new Counter({
+    name: 'ecluse_internal_errors_total',
+    help: 'Errors that nobody foresaw: each is a bug.',
+    registers: this.#registers,
+  })
+
+  constructor(sources: GaugeSources) {
+    collectDefaultMetrics({ register: this.registry })
+    new Gauge({
+      name: 'ecluse_in_flight_messages',
+      help: 'Messages between DATA and reply.',
+      registers: this.#registers,
+      collect() {
+        this.set(sources.inFlight())
+      },
+    })
+    new Gauge({
+      name: 'ecluse_quarantine_bytes',
+      help: 'Size of the quarantine.',
+      registers: this.#registers,
+      async collect() {
+        this.set(await sources.quarantineBytes())
+      },
+    })
+    for (const result of ['ok', 'tempfail', 'reject', 'error']) this.#reinjections.inc({ result }, 0)
+    for (const category of CATEGORIES) this.#quarantined.inc({ category }, 0)
+  }
+
+  record(record: MessageRecord, outcome: Outcome | undefined): void {
+    const { category, direction, times } = record
+    this.#messages.inc({ category, direction })
+    this.#bytes.observe(record.sizeBytes)
+    for (const { category: of, destiny, outcome: result } of record.recipients) {
+      this.#recipients.inc({ category: of, destiny, outcome: result })
+    }
+    for (const { name: scanner, verdict, ms } of record.scanners) {
+      this.#scans.inc({ scanner, verdict })
+      this.#scanSeconds.observe({ scanner }, ms / 1000)
+    }
+    if (record.quarantineId !== undefined) this.#quarantined.inc({ category })
+    this.#seconds.observe({ stage: 'receive' }, record.receiveMs / 1000)
+    this.#seconds.observe({ stage: 'total' }, record.totalMs / 1000)
+    for (const stage of ['scan', 'decide', 'quarantine', 'reinject'] as const) {
+      const ms = times[stage]
+      if (ms !== undefined) this.#seconds.observe({ stage }, ms / 1000)
+    }
+    if (!outcome) return
+    for (const delivery of outcome.deliveries.values()) {
+      if (delivery.outcome === 'relayed') this.#reinjections.inc({ result: 'ok' })
+      else if (delivery.outcome === 'failed') this.#reinjections.inc({ result: 'error' })
+      else if (delivery.outcome === 'refused') {
+        this.#reinjections.inc({ result: delivery.line.startsWith('5') ? 'reject' : 'tempfail' })
+      }
+    }
+  }
+
+  scanner(scanner: string, state: { readonly up: boolean; readonly signatureTimestamp?: number }): void {
+    this.#scannerUp.set({ scanner }, state.up ? 1 : 0)
+    if (state.signatureTimestamp !== undefined) {
+      this.#signatureTimestamp.set({ scanner }, state.signatureTimestamp)
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import {
+  CATEGORIES,
+  type Category,
+  type Decision,
+  type DeliveryResult,
+  type Destiny,
+  type Envelope,
+  type Recipient,
+  type ScanResult,
+  type SmtpReply,
+} from '@ecluse/core'
+import type { Outcome, StageTimes } from './pipeline.ts'
+
+/** amavisd's words for where a message comes from and goes to. */
+export type Direction = 'inbound' | 'outbound' | 'internal' | 'open-relay'
+
+/** What one scanner said, as a metric label. */
+type ScanVerdict = 'clean' | 'virus' | 'spam' | 'unchecked' | 'error' | 'timeout'
+
+/** What was done for one recipient. */
+export type RecipientOutcome = 'relayed' | 'discarded' | 'rejected' | 'bounced' | 'tempfailed'
+
+/** A message as it came in. Size 0 and digest '': it could not be stored. */
+export interface Handled {
+  readonly id: string
+  readonly sizeBytes: number
+  /** Hex SHA-256. */
+  readonly digest: string
+  readonly envelope: Envelope
+  readonly direction: Direction
+  readonly receiveMs: number
+  readonly header?: Buffer
+}
+
+export interface RecipientRecord {
+  readonly address: string
+  readonly category: Category
+  readonly destiny: Destiny
+  readonly local: boolean
+  readonly outcome: RecipientOutcome
+  readonly score?: number
+  /** As it went to Postfix. */
+  readonly reply: string
+  readonly queuedAs?: string
+}
+
+/** The one record of one message, whatever became of it: log line and metrics are made from it. */
+export interface MessageRecord extends Handled {
+  readonly category: Category
+  readonly scanners: readonly {
+    readonly name: string
+    readonly verdict: ScanVerdict
+    readonly ms: number
+    readonly cached: boolean
+  }[]
+  readonly recipients: readonly RecipientRecord[]
+  readonly quarantineId?: string
+  readonly viruses: readonly string[]
+  /** Rules of the spam scanners, `NAME=points`. */
+  readonly tests: readonly { readonly name: string; readonly score: number }[]
+  readonly times: StageTimes
+  readonly totalMs: number
+}
+
+/**
+ * @param outcome absent: a stage failed and nothing was delivered
+ * @param replies what Postfix was told: one for each recipient, or one for all (SMTP)
+ */
+export function messageRecord(
+  handled: Handled,
+  result: { outcome: Outcome | undefined; replies: readonly SmtpReply[]; totalMs: number },
+): MessageRecord {
+  const { outcome, replies, totalMs } = result
+  const recipients = handled.envelope.recipients.map((recipient, index) =>
+    recipientRecord(recipient, {
+      decision: outcome?.decisions[index],
+      delivery: outcome?.deliveries.get(recipient),
+      reply: replies[index] ?? replies[0],
+    }),
+  )
+  const assessment = outcome?.decisions[0]?.assessment
+  return {
+    ...handled,
+    category:
+      CATEGORIES.find((candidate) => recipients.some(({ category }) => category === candidate)) ?? 'clean',
+    scanners: (outcome?.scans ?? []).map((scan) => ({
+      name: scan.scanner,
+      verdict: scanVerdict(scan),
+      ms: round(scan.elapsedMs, 10),
+      cached: scan.outcome === 'done' && scan.cached,
+    })),
+    recipients,
+    ...(outcome?.quarantined && { quarantineId: handled.id }),
+    viruses: assessment?.viruses ?? [],
+    tests: assessment?.symbols ?? [],
+    times: outcome?.times ?? {},
+    totalMs,
+  }
+}
+
+function recipientRecord(
+  { address }: Recipient,
+  result: {
+    decision: Decision | undefined
+    delivery: DeliveryResult | undefined
+    reply: SmtpReply | undefined
+  },
+): RecipientRecord {
+  const { decision, delivery, reply } = result
+  const { category = 'unchecked', destiny = 'tempfail', local = false, score } = decision ?? {}
+  const relayed = delivery?.outcome === 'relayed'
+  return {
+    address,
+    category,
+    destiny,
+    local,
+    outcome: outcomeOf(reply, relayed),
+    ...(score !== undefined && { score: round(score, 1000) }),
+    reply: reply ? `${reply.code} ${reply.enhanced} ${reply.text}` : '',
+    ...(relayed && delivery.queuedAs !== undefined && { queuedAs: delivery.queuedAs }),
+  }
+}
+
+/** What one scanner said, in one word of the closed set. */
+function scanVerdict(scan: ScanResult): ScanVerdict {
+  if (scan.outcome === 'failed') return scan.error.code === 'E_SCANNER_TIMEOUT' ? 'timeout' : 'error'
+  if (scan.outcome === 'skipped') return 'unchecked'
+  const { findings } = scan.verdict
+  if (findings.some(({ kind }) => kind === 'virus')) return 'virus'
+  if (findings.some(({ kind }) => kind === 'unchecked')) return 'unchecked'
+  const spam = findings.some(
+    (finding) => finding.kind === 'score' && finding.points >= (finding.required ?? Infinity),
+  )
+  return spam ? 'spam' : 'clean'
+}
+
+function outcomeOf(reply: SmtpReply | undefined, relayed: boolean): RecipientOutcome {
+  const code = reply?.code ?? 451
+  if (code >= 500) return 'rejected'
+  if (code >= 400) return 'tempfailed'
+  return relayed ? 'relayed' : 'discarded'
+}
+
+const round = (value: number, precision: number): number => Math.round(value * precision) / precision
