@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+import { existsSync } from 'node:fs'
+
+const main = new URL('../dist/main.js', import.meta.url)
+
+if (existsSync(main)) {
+  await import(main.href)
+} else {
+  process.stderr.write(
+    'ecluse: not built yet (run npm start, or npm run build, in the folder of package.json)\n',
+  )
+  process.exitCode = 1
+}

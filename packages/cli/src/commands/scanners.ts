@@ -1,0 +1,31 @@
+import { describeKeys, scannerSection, type KeyDoc, type ScannerKind } from '@ecluse/core'
+import type { Command } from '../command.ts'
+
+/** `scanners`. */
+export const scanners: Command = {
+  name: 'scanners',
+  usage: '',
+  summary: 'Lists the kinds of scanners with their options.',
+  options: {},
+  async run(_, { kinds, out }) {
+    out(kinds.map(describeKind).join('\n'))
+    return 0
+  },
+}
+
+function describeKind(kind: ScannerKind): string {
+  const lines = describeKeys(scannerSection(kind))
+    .filter(({ path }) => path !== 'kind')
+    .map(describeOption)
+  return [`kind: ${kind.kind}`, `  ${kind.description}`, ...lines, ''].join('\n')
+}
+
+function describeOption({ path, notation = '', description = '', fallback, required }: KeyDoc): string {
+  const end =
+    fallback !== undefined
+      ? `default ${typeof fallback === 'string' ? fallback : JSON.stringify(fallback)}`
+      : required
+        ? 'required'
+        : 'optional'
+  return `    ${path.padEnd(12)} ${notation}; ${end}\n${' '.repeat(17)}${description}`
+}

@@ -1,0 +1,88 @@
+import path from 'node:path'
+import {
+  configSchema,
+  FilterError,
+  rewriteInput,
+  type Config,
+  type ConfigSchema,
+  type ScannerKind,
+} from '@ecluse/core'
+import { stringify } from 'yaml'
+import { errorAt, explainIssues, inFileOrder } from './configErrors.ts'
+import { configWarnings } from './configWarnings.ts'
+import { expandSecrets, maskSecret } from './secrets.ts'
+import { readYamlFile, type YamlFile } from './yamlFile.ts'
+
+/** What the machine gives to a configuration. */
+export interface ConfigSources {
+  readonly kinds: readonly ScannerKind[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Default of `hostname`: the system's name. */
+  readonly hostname: string
+}
+
+/** A configuration that can be used. */
+export interface LoadedConfig {
+  /** Frozen, with all that is in it. */
+  readonly config: Config
+  /** What an administrator would want to know, in the order of the file. Empty: nothing. */
+  readonly warnings: readonly FilterError[]
+  /** The file with every default filled in, as YAML; without secrets. */
+  effectiveYaml(): string
+}
+
+/** A configuration that cannot be used. */
+export interface RefusedConfig {
+  /** At least one, in the order of the file; code E_CONFIG, each with its place. */
+  readonly errors: readonly FilterError[]
+}
+
+/** Reads, checks and freezes a configuration file. Never rejects for what is in the file, or for its absence. */
+export async function loadConfig(
+  file: string,
+  sources: ConfigSources,
+): Promise<LoadedConfig | RefusedConfig> {
+  try {
+    const yaml = await readYamlFile(file)
+    return 'errors' in yaml ? yaml : checkConfig(file, yaml, sources)
+  } catch (error) {
+    if (error instanceof FilterError && error.code === 'E_CONFIG') return { errors: [error] }
+    throw error
+  }
+}
+
+function checkConfig(file: string, yaml: YamlFile, sources: ConfigSources): LoadedConfig | RefusedConfig {
+  const schema = configSchema(sources.kinds, sources.hostname)
+  // An empty file is a file without keys.
+  const input = yaml.value ?? {}
+  const directory = path.dirname(path.resolve(file))
+  const { value, failures } = expandSecrets(schema, input, { env: sources.env, directory })
+  const result = schema.safeParse(value)
+  const lost = new Set(failures.map((failure) => JSON.stringify(failure.path)))
+  const issues = result.error?.issues.filter((issue) => !lost.has(JSON.stringify(issue.path))) ?? []
+  const errors = inFileOrder([
+    ...failures.map(({ path: key, error: { message, hint } }) =>
+      errorAt(key, message, { place: yaml.valuePlace(key), hint }),
+    ),
+    ...explainIssues(issues, schema, { ...yaml, value: input }),
+  ])
+  if (errors.length > 0 || !result.success) return { errors }
+  const config: Config = deepFreeze(result.data)
+  return {
+    config,
+    warnings: inFileOrder(configWarnings(config, sources.kinds, { ...yaml, value: input })),
+    effectiveYaml: () => effectiveYaml(schema, input),
+  }
+}
+
+function effectiveYaml(schema: ConfigSchema, input: unknown): string {
+  const filled = rewriteInput(schema, input, { defaults: true, secret: maskSecret })
+  return stringify(filled, { lineWidth: 110 })
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
+  Object.freeze(value)
+  Object.values(value).forEach(deepFreeze)
+  return value
+}

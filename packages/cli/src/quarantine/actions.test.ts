@@ -1,0 +1,335 @@
+import { createHash } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
+import { buffer, text } from 'node:stream/consumers'
+import { parseArgs } from 'node:util'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { FilterError, type Decision, type DeliveryResult, type Envelope, type Policy } from '@ecluse/core'
+import { createFileStore, quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
+import { QUARANTINE_OPTIONS, runQuarantine, type QuarantineSetup, type ReleaseGate } from './actions.ts'
+
+const POLICY: Policy = {
+  tagLevel: -999,
+  tag2Level: 6,
+  killLevel: 15,
+  subjectTag: '',
+  scores: 'sum',
+  destiny: {
+    virus: 'discard',
+    banned: 'discard',
+    unchecked: 'pass',
+    spam: 'discard',
+    spammy: 'pass',
+    'bad-header': 'pass',
+    oversized: 'reject',
+  },
+  quarantine: ['virus', 'spam'],
+}
+const SPAM = 'Aspam0000001'
+const VIRUS = 'Avirus000002'
+const MAIL =
+  'From: Mallory <m@example.net>\r\nSubject: =?utf-8?q?Win_=1B]0;x=07=E2=80=AE?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n' +
+  '--b\r\n\r\nClick \x1b[2Jhere\r\n--b\r\nContent-Type: application/zip; name="a\u202egpj.exe"\r\n\r\nzip\r\n--b--\r\n'
+
+let directory = ''
+let store: QuarantineStore
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ecluse-cli-'))
+  store = createFileStore(directory)
+  await store.prepare()
+})
+
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true })
+})
+
+interface Kept {
+  readonly id: string
+  readonly day: number
+  readonly virus?: boolean
+  readonly envelope?: Partial<Envelope>
+}
+
+async function keep({ id, day, virus = false, envelope: overrides = {} }: Kept): Promise<void> {
+  const envelope: Envelope = {
+    protocol: 'lmtp',
+    mailFrom: 'm@example.net',
+    recipients: [{ address: 'anna@example.org' }, { address: 'bob@example.org' }],
+    smtpUtf8: false,
+    client: { address: '192.0.2.7', helo: 'evil\u001b[31m', queueId: '4F5A' },
+    peer: { helo: 'mail.example.org' },
+    listener: '127.0.0.1:10024',
+    ...overrides,
+  }
+  const decisions: Decision[] = envelope.recipients.map((recipient) => ({
+    recipient,
+    policy: POLICY,
+    local: true,
+    category: virus ? 'virus' : 'spam',
+    destiny: 'discard',
+    ...(virus ? {} : { score: 21.5 }),
+    assessment: {
+      viruses: virus ? ['Eicar'] : [],
+      unchecked: [],
+      scores: virus ? [] : [21.5],
+      symbols: [],
+      mustDefer: false,
+    },
+    quarantined: true,
+    reason: virus ? 'INFECTED: Eicar' : 'spam',
+  }))
+  const date = new Date(Date.UTC(2026, 10, day, 8))
+  const record = quarantineRecord(
+    { id, hostname: 'filter.example.org', envelope, date, alertHeader: 'X-Ecluse-Alert' },
+    decisions,
+  )
+  const bytes = Buffer.from(MAIL)
+  const digest = createHash('sha256').update(bytes).digest('hex')
+  const message = {
+    id,
+    sizeBytes: bytes.length,
+    digest,
+    bytes,
+    header: bytes,
+    open: () => Readable.from([bytes]),
+  }
+  await store.put(record, message, new AbortController().signal)
+}
+
+interface Ran {
+  readonly code: number | string
+  readonly out: string
+  readonly err: string
+}
+
+type Request = Parameters<ReleaseGate['deliver']>[0]
+
+/** Answers each recipient by its address. */
+class FakeGate implements ReleaseGate {
+  readonly requests: { readonly request: Request; readonly bytes: string }[] = []
+  closed = 0
+  async deliver(request: Request): Promise<DeliveryResult[]> {
+    this.requests.push({ request, bytes: (await buffer(request.message.open())).toString() })
+    return request.recipients.map((recipient): DeliveryResult => {
+      const mta = 'smtp:[127.0.0.1]:10025'
+      if (recipient.address.startsWith('bob')) {
+        return { recipient, outcome: 'refused', mta, stage: 'rcpt', line: '550 5.1.1 no \u001b[31mbob' }
+      }
+      return { recipient, outcome: 'relayed', mta, line: '250 2.0.0 Ok: queued as X' }
+    })
+  }
+  async close(): Promise<void> {
+    this.closed++
+  }
+}
+
+async function run(args: string, setup: Partial<QuarantineSetup> = {}): Promise<Ran> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+  const [out, err] = [text(stdout), text(stderr)]
+  const context = {
+    configure: async () => ({
+      directory,
+      hostname: 'filter.example.org',
+      openGate: () => new FakeGate(),
+      ...setup,
+    }),
+    stdout,
+    stderr,
+    signal: new AbortController().signal,
+    now: new Date('2026-11-24T08:00:00Z'),
+  }
+  let code: number | string
+  try {
+    const { values, positionals } = parseArgs({
+      args: args.split(' ').filter((arg) => arg !== ''),
+      options: QUARANTINE_OPTIONS,
+      allowPositionals: true,
+    })
+    code = await runQuarantine({ options: values, positionals }, context)
+  } catch (error) {
+    if (!(error instanceof FilterError)) throw error
+    code = `${error.code} ${error.message} (${error.hint})`
+  }
+  stdout.end()
+  stderr.end()
+  return { code, out: await out, err: await err }
+}
+
+test('lists the newest first, one line each, and nothing of it moves the cursor', async () => {
+  await keep({ id: SPAM, day: 1 })
+  await keep({
+    id: VIRUS,
+    day: 2,
+    virus: true,
+    envelope: { mailFrom: '', recipients: [{ address: 'é\udcff\u202e@x' }] },
+  })
+  expect(await run('list --config x')).toEqual({
+    code: 0,
+    err: '',
+    out: [
+      'ID            STORED (UTC)      CATEGORY    SCORE     FROM                        TO                          SUBJECT',
+      'Avirus000002  2026-11-02 08:00  virus       -         <>                          é\\xff\\u{202e}@x             Win \\x1b]0;x\\x07\\u{202e}',
+      'Aspam0000001  2026-11-01 08:00  spam        21.5      m@example.net               anna@example.org +1         Win \\x1b]0;x\\x07\\u{202e}',
+      '',
+    ].join('\n'),
+  })
+})
+
+test('lists as JSON with the keys that scripts rely on', async () => {
+  await keep({ id: SPAM, day: 1 })
+  await keep({ id: VIRUS, day: 2, virus: true, envelope: { recipients: [{ address: '\udcff@x' }] } })
+  const { code, out } = await run('list --json --config x')
+  expect(code).toBe(0)
+  expect(JSON.parse(out)).toEqual([
+    {
+      id: VIRUS,
+      category: 'virus',
+      storedAt: '2026-11-02T08:00:00.000Z',
+      mailFrom: 'm@example.net',
+      recipients: ['\udcff@x'],
+      subject: 'Win \u001b]0;x\u0007\u202e',
+      size: Buffer.byteLength(MAIL),
+      reasons: ['INFECTED: Eicar'],
+    },
+    expect.objectContaining({ id: SPAM, score: 21.5, recipients: ['anna@example.org', 'bob@example.org'] }),
+  ])
+  expect(out).toMatch(/^[\n\x20-\x7e]+$/)
+})
+
+test('lists nothing of an empty quarantine', async () => {
+  expect(await run('list --config x')).toEqual({ code: 0, out: '', err: '' })
+  expect(await run('list --json --config x')).toEqual({ code: 0, out: '[]\n', err: '' })
+})
+
+test('lists the others when one file is damaged, and says which', async () => {
+  await keep({ id: SPAM, day: 1 })
+  await writeFile(join(directory, 'A/spam-A00000000001.eml'), 'broken')
+  const { code, out, err } = await run('list --json --config x')
+  expect([code, JSON.parse(out)]).toEqual([0, [expect.objectContaining({ id: SPAM })]])
+  expect(err).toBe(`ecluse: ${directory}/A/spam-A00000000001.eml: is not a file of the quarantine\n`)
+})
+
+test('shows a message to people', async () => {
+  await keep({ id: VIRUS, day: 2, virus: true })
+  const { code, out } = await run(`show ${VIRUS} --config x`)
+  expect(code).toBe(0)
+  expect(out).toBe(`Id:        Avirus000002
+Category:  virus
+Stored:    2026-11-02T08:00:00.000Z
+Size:      ${Buffer.byteLength(MAIL)} bytes
+Client:    [192.0.2.7], helo evil\\x1b[31m, queue id 4F5A
+Handed by: unix socket (mail.example.org)
+Sender:    <m@example.net>
+Recipients:
+  <anna@example.org>: discard, virus, INFECTED: Eicar
+  <bob@example.org>: discard, virus, INFECTED: Eicar
+
+Header of the original:
+  From: Mallory <m@example.net>
+  Subject: =?utf-8?q?Win_=1B]0;x=07=E2=80=AE?=
+  Content-Type: multipart/mixed; boundary=b
+
+Text:
+  Click \\x1b[2Jhere
+
+Attachments:
+  a\\u{202e}gpj.exe (application/zip, 3 bytes)
+`)
+})
+
+test('shows a message to scripts, and its very bytes', async () => {
+  await keep({ id: SPAM, day: 1 })
+  const shown: unknown = JSON.parse((await run(`show ${SPAM} --json --config x`)).out)
+  expect(shown).toMatchObject({
+    id: SPAM,
+    outcomes: [{ address: 'anna@example.org', destiny: 'discard' }, { address: 'bob@example.org' }],
+    message: { text: 'Click \u001b[2Jhere', attachments: [{ type: 'application/zip' }] },
+  })
+  expect((await run(`show ${SPAM} --raw --config x`)).out).toBe(MAIL)
+})
+
+test('releases the original with its envelope, and tells the reply for each recipient', async () => {
+  await keep({ id: SPAM, day: 1, envelope: { envid: 'E1' } })
+  const gate = new FakeGate()
+  expect(await run(`release ${SPAM} --config x`, { openGate: () => gate })).toEqual({
+    code: 1,
+    out:
+      '<anna@example.org>: released, 250 2.0.0 Ok: queued as X\n' +
+      '<bob@example.org>: refused at rcpt, 550 5.1.1 no \\x1b[31mbob\n',
+    err: '',
+  })
+  expect(gate.closed).toBe(1)
+  expect(gate.requests).toMatchObject([
+    {
+      bytes: MAIL,
+      request: { id: SPAM, allOrNothing: false, envelope: { mailFrom: 'm@example.net', envid: 'E1' } },
+    },
+  ])
+  expect((await store.get(SPAM)).id).toBe(SPAM)
+})
+
+test('resends to others, with fields that say so above the original', async () => {
+  await keep({ id: SPAM, day: 1 })
+  const gate = new FakeGate()
+  const { code, out } = await run(`release ${SPAM} --to new@x --to anna@example.org --config x`, {
+    openGate: () => gate,
+  })
+  expect([code, out.split('\n').length]).toEqual([0, 3])
+  const [sent] = gate.requests
+  expect(sent?.bytes).toMatch(
+    /^Resent-From: <postmaster@filter\.example\.org>\r\nResent-To: new@x,\r\n anna@example\.org\r\n/,
+  )
+  expect(sent?.bytes.endsWith(`>\r\n${MAIL}`)).toBe(true)
+  expect(sent?.request.message.sizeBytes).toBe(Buffer.byteLength(sent?.bytes ?? ''))
+})
+
+test('releases a virus by force only', async () => {
+  await keep({ id: VIRUS, day: 1, virus: true })
+  const gate = new FakeGate()
+  const openGate = (): FakeGate => gate
+  expect((await run(`release ${VIRUS} --to anna@example.org --config x`, { openGate })).code).toBe(
+    `E_QUARANTINE ${VIRUS}: INFECTED: Eicar (use --force to deliver it all the same)`,
+  )
+  expect(gate.requests).toEqual([])
+  expect((await run(`release ${VIRUS} --to anna@example.org --force --config x`, { openGate })).code).toBe(0)
+})
+
+test('deletes one, and what is too old', async () => {
+  await keep({ id: SPAM, day: 1 })
+  await keep({ id: VIRUS, day: 20, virus: true })
+  await keep({ id: 'Aspam0000003', day: 2 })
+  expect(await run(`delete ${SPAM} --config x`)).toMatchObject({ code: 0, out: `${SPAM}: deleted\n` })
+  expect((await run(`delete ${SPAM} --config x`)).code).toMatch(
+    /^E_QUARANTINE Aspam0000001: is not in quarantine/,
+  )
+  expect((await run('expire --config x')).code).toMatch(/^E_CONFIG quarantine\.keep: is not set/)
+  expect(await run('expire --config x', { keepMs: 10 * 86_400_000 })).toMatchObject({
+    code: 0,
+    out: '1 deleted\n',
+  })
+  const left: string[] = []
+  for await (const { id } of store.list()) left.push(id)
+  expect(left).toEqual([VIRUS])
+})
+
+test.each([
+  ['', 'quarantine: say what to do'],
+  ['toString', 'quarantine toString: unknown'],
+  ['list x', 'quarantine list: too many arguments'],
+  ['show', 'quarantine show: of which message?'],
+  ['delete a b', 'quarantine delete: too many arguments'],
+  ['list --raw', 'quarantine list: does not know --raw'],
+  ['show a --force', 'quarantine show: does not know --force'],
+  ['show a --json --raw', 'quarantine show: either --json or --raw'],
+])('refuses the usage %j', async (args, message) => {
+  expect((await run(args)).code).toContain(`E_USAGE ${message}`)
+})
+
+test.each(['show', 'release', 'delete'])('refuses to %s what is not an id', async (name) => {
+  expect((await run(`${name} ../../etc/passwd`)).code).toMatch(
+    /^E_QUARANTINE "\.\.\/\.\.\/etc\/passwd": is not an id/,
+  )
+})

@@ -1,0 +1,160 @@
+import { type DeliveryResult, formatScore } from '@ecluse/core'
+import type { DisplayedMessage } from '@ecluse/mail'
+import { highestScore, summarize, type QuarantineEntry, type QuarantineOutcome } from '@ecluse/quarantine'
+import { escapeControls, INVISIBLE } from '../terminal.ts'
+
+const COLUMNS = [
+  { name: 'ID', width: 12 },
+  { name: 'STORED (UTC)', width: 16 },
+  { name: 'CATEGORY', width: 10 },
+  { name: 'SCORE', width: 8 },
+  { name: 'FROM', width: 26 },
+  { name: 'TO', width: 26 },
+  { name: 'SUBJECT', width: 50 },
+] as const
+
+/** Text of strangers, several lines of it, that a terminal cannot be led astray by. */
+function visibleLines(text: string): string {
+  return text
+    .split(/\r?\n/)
+    .map((line) => line.split('\t').map(escapeControls).join('\t'))
+    .join('\n')
+}
+
+/** JSON for scripts and for terminals: what is invisible is escaped, the values are the same. */
+export function visibleJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, undefined, indent).replace(INVISIBLE, (char) => {
+    if (char === '\n') return char
+    return Array.from(
+      { length: char.length },
+      (_, index) => `\\u${char.charCodeAt(index).toString(16).padStart(4, '0')}`,
+    ).join('')
+  })
+}
+
+/** The line above the rows of {@link listRow}. */
+export function listHead(): string {
+  return row(COLUMNS.map(({ name }) => name))
+}
+
+/** One entry as a row of fixed columns; what does not fit is cut. */
+export function listRow(entry: QuarantineEntry): string {
+  const { id, category, mailFrom, recipients, subject = '' } = summarize(entry)
+  const score = highestScore(entry.outcomes)
+  const [first = '', ...others] = recipients
+  return row([
+    id,
+    shortDate(entry.storedAt),
+    category,
+    score === undefined ? '-' : formatScore(score),
+    mailFrom === '' ? '<>' : mailFrom,
+    others.length === 0 ? first : `${cut(escapeControls(first), 19)} +${others.length}`,
+    subject,
+  ])
+}
+
+function row(cells: readonly string[]): string {
+  return cells
+    .map((cell, index) => {
+      const { width } = COLUMNS[index] ?? { width: 0 }
+      return cut(escapeControls(cell), width).padEnd(width)
+    })
+    .join('  ')
+    .trimEnd()
+}
+
+function cut(text: string, width: number): string {
+  const characters = Array.from(text)
+  return characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : text
+}
+
+function shortDate(date: Date): string {
+  return date.toISOString().slice(0, 16).replace('T', ' ')
+}
+
+/** What `show` tells of a message. */
+export interface ShownMessage {
+  readonly entry: QuarantineEntry
+  /** Header block of the original as it stands, or what there is of it up to a limit. */
+  readonly header: string
+  readonly displayed: DisplayedMessage
+}
+
+/** Everything about one message for a terminal, ending in a line end. */
+export function showText({ entry, header, displayed }: ShownMessage): string {
+  const { client, mailFrom, peer } = entry.envelope
+  const attachments = displayed.attachments.map(
+    ({ name = '(no name)', type, sizeBytes }) =>
+      `  ${escapeControls(name)} (${escapeControls(type)}, ${sizeBytes} bytes)`,
+  )
+  return [
+    `Id:        ${entry.id}`,
+    `Category:  ${entry.category}`,
+    `Stored:    ${entry.storedAt.toISOString()}`,
+    `Size:      ${entry.sizeBytes} bytes`,
+    `Client:    ${escapeControls(clientText(client))}`,
+    `Handed by: ${escapeControls(`${peer.address ?? 'unix socket'} (${peer.helo})`)}`,
+    `Sender:    <${escapeControls(mailFrom)}>`,
+    'Recipients:',
+    ...entry.outcomes.map(outcomeText),
+    ...section('Header of the original', [indent(header.trimEnd())]),
+    ...section('Text', displayed.text === '' ? [] : [indent(displayed.text.trimEnd())]),
+    ...section('Attachments', attachments),
+    ...(displayed.truncated ? ['', 'There is more than is shown: see --raw.'] : []),
+    '',
+  ].join('\n')
+}
+
+/** The same for scripts: the keys of `list --json`, and what else is known. */
+export function showJson({ entry, header, displayed }: ShownMessage): string {
+  const { envelope, outcomes, digest, hostname } = entry
+  return `${visibleJson(
+    {
+      ...summarize(entry),
+      digest,
+      hostname,
+      envelope,
+      outcomes: outcomes.map(({ recipient, ...outcome }) => ({ address: recipient.address, ...outcome })),
+      header,
+      message: displayed,
+    },
+    2,
+  )}\n`
+}
+
+/** One line for one recipient of a release. */
+export function resultText(result: DeliveryResult): string {
+  return `<${escapeControls(result.recipient.address)}>: ${escapeControls(replyText(result))}`
+}
+
+function replyText(result: DeliveryResult): string {
+  switch (result.outcome) {
+    case 'relayed':
+      return `released, ${result.line}`
+    case 'refused':
+      return `refused at ${result.stage}, ${result.line}`
+    case 'failed':
+      return `failed, ${result.error.message}`
+    case 'withheld':
+      return 'not sent'
+  }
+}
+
+function clientText({ address, name, helo, queueId }: QuarantineEntry['envelope']['client']): string {
+  const known = [name, address && `[${address}]`, helo && `helo ${helo}`, queueId && `queue id ${queueId}`]
+  return known.filter((part) => part !== undefined && part !== '').join(', ') || 'unknown'
+}
+
+function outcomeText({ recipient, category, destiny, score, reason }: QuarantineOutcome): string {
+  const points = score === undefined ? '' : `, score ${formatScore(score)}`
+  const why = reason === '' || reason === category ? '' : `, ${escapeControls(reason)}`
+  return `  <${escapeControls(recipient.address)}>: ${destiny}, ${category}${points}${why}`
+}
+
+function section(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : ['', `${title}:`, ...lines]
+}
+
+function indent(text: string): string {
+  return `  ${visibleLines(text).replaceAll('\n', '\n  ')}`
+}

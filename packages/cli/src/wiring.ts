@@ -1,0 +1,117 @@
+import { readFile } from 'node:fs/promises'
+import {
+  FilterError,
+  localDomains,
+  type Config,
+  type ConfiguredScanner,
+  type ListenConfig,
+  type ReinjectConfig,
+} from '@ecluse/core'
+import type { DaemonOptions, Log } from '@ecluse/daemon'
+import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
+import { SCANNER_KINDS } from '@ecluse/scanners'
+
+/** How often scanners are asked whether they answer, and with which signatures. */
+const VERSION_INTERVAL_MS = 10_000
+
+/**
+ * What the daemon needs, from what the configuration says.
+ *
+ * @throws FilterError E_CONFIG when a file that the configuration names cannot be read
+ */
+export async function daemonOptions(config: Config, log: Log): Promise<DaemonOptions> {
+  const { hostname, alertHeader, policy, limits } = config
+  return {
+    hostname,
+    alertHeader,
+    receivers: await Promise.all(config.listen.map((listen) => receiverOptions(listen, config))),
+    reinject: await reinjectOptions(config.reinject, hostname),
+    scanners: configuredScanners(config),
+    policyFor: () => policy,
+    isLocal: localDomains(config.localDomains),
+    networks: config.networks,
+    spool: config.spool,
+    quarantineDirectory: config.quarantine.directory,
+    limits: { concurrency: limits.concurrency, deadlineMs: limits.deadline },
+    versionIntervalMs: VERSION_INTERVAL_MS,
+    drainMs: limits.drain,
+    http: config.http.address,
+    log,
+  }
+}
+
+/** The scanners that the configuration names, built by their kinds. */
+function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
+  return scanners.map(({ name, kind: kindName, timeout, maxSize, onError, options }) => {
+    const kind = SCANNER_KINDS.find((candidate) => candidate.kind === kindName)
+    if (!kind) throw new TypeError(`${kindName}: passed the schema, and is no kind`)
+    return {
+      name,
+      kind: kindName,
+      concerns: kind.concerns,
+      timeoutMs: timeout,
+      ...(maxSize !== undefined && { maxSizeBytes: maxSize }),
+      onError,
+      scanner: kind.create(name, options),
+    }
+  })
+}
+
+async function receiverOptions(listen: ListenConfig, { hostname, limits }: Config): Promise<ReceiverOptions> {
+  const { protocol, address, mode, trust, tls } = listen
+  return {
+    protocol,
+    address,
+    mode,
+    hostname,
+    trust,
+    ...(tls && {
+      tls: {
+        key: await readConfigured(tls.key, 'listen.tls.key'),
+        cert: await readConfigured(tls.cert, 'listen.tls.cert'),
+        ...(tls.ca !== undefined && { ca: await readConfigured(tls.ca, 'listen.tls.ca') }),
+        requireClientCertificate: tls.requireClientCertificate,
+        required: tls.required,
+      },
+    }),
+    messageSizeBytes: limits.messageSize,
+    recipients: limits.recipients,
+    connections: limits.connections,
+    idleMs: limits.idle,
+  }
+}
+
+/** How the configuration's next hop is spoken to. @throws FilterError E_CONFIG */
+export async function reinjectOptions(reinject: ReinjectConfig, hostname: string): Promise<ReinjectOptions> {
+  const { protocol, address, connections, tls } = reinject
+  return {
+    protocol,
+    address,
+    connections,
+    hostname,
+    tls: {
+      mode: tls.mode,
+      ...(tls.ca !== undefined && { ca: await readConfigured(tls.ca, 'reinject.tls.ca') }),
+      ...(tls.servername !== undefined && { servername: tls.servername }),
+    },
+    timeouts: {
+      connectMs: reinject.connectTimeout,
+      commandMs: reinject.commandTimeout,
+      dataMs: reinject.dataTimeout,
+      dotMs: reinject.dotTimeout,
+      idleMs: reinject.idleTimeout,
+    },
+  }
+}
+
+async function readConfigured(path: string, key: string): Promise<Buffer> {
+  try {
+    return await readFile(path)
+  } catch (cause) {
+    const { code = 'failed' } = cause as NodeJS.ErrnoException
+    throw new FilterError('E_CONFIG', `${key}: ${path}: ${code}`, {
+      cause,
+      hint: 'the user that Écluse runs as must be able to read it',
+    })
+  }
+}

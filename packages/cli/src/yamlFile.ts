@@ -1,0 +1,238 @@
+import { createReadStream } from 'node:fs'
+import { FilterError, type ErrorPlace, type KeyPath } from '@ecluse/core'
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  parseDocument,
+  Parser,
+  type Document,
+  type Node,
+  type Pair,
+  visit,
+} from 'yaml'
+
+/** Far above any hand-written file; YAML readers need many times a file's size. */
+const MAX_FILE_BYTES = 1024 * 1024
+/** A configuration needs about five levels. */
+const MAX_DEPTH = 100
+/** How many nodes aliases may add: enough for a few shared lists, too few for a bomb. */
+const MAX_ALIASES = 100
+
+/** A YAML file, read, with the places of its values. */
+export interface YamlFile {
+  /** Plain data: mappings are objects. */
+  readonly value: unknown
+  /** Where the value at a path stands; for a value that is not there, what it would stand in. */
+  valuePlace(path: KeyPath): ErrorPlace
+  /** Where the key of that path stands. */
+  keyPlace(path: KeyPath): ErrorPlace
+}
+
+/**
+ * Reads a YAML file of one document.
+ *
+ * @returns the errors of its text, at least one, in the order of the file, if it is not well formed
+ * @throws FilterError E_CONFIG when the file cannot be read.
+ */
+export async function readYamlFile(
+  file: string,
+): Promise<YamlFile | { readonly errors: readonly FilterError[] }> {
+  const source = decode(await readBounded(file), file)
+  const lines = new LineCounter()
+  const place = (offset: number): ErrorPlace => {
+    const { line, col } = lines.linePos(offset)
+    return { file, line: Math.max(1, line), column: Math.max(1, col) }
+  }
+  limitDepth(source, file)
+  try {
+    const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, version: '1.2' })
+    const errors = syntaxErrors(document, source, place)
+    if (errors.length > 0) return { errors }
+    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
+    return { value: value ?? undefined, ...places(document, place) }
+  } catch (cause) {
+    if (cause instanceof ReferenceError) {
+      throw new FilterError('E_CONFIG', 'too many aliases', {
+        place: { file },
+        cause,
+        hint: 'write the values out',
+      })
+    }
+    throw cause
+  }
+}
+
+const READ_ERRORS: Readonly<Record<string, readonly [string, string?]>> = {
+  ENOENT: ['no such file', 'give the path of the configuration with --config FILE'],
+  ENOTDIR: ['no such file', 'a part of the path is a file'],
+  EISDIR: ['is a folder, not a file', 'name the file in it'],
+  EACCES: ['not readable', 'the file must be readable for the user that runs ecluse'],
+  ELOOP: ['too many symbolic links'],
+}
+
+async function readBounded(file: string): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  try {
+    for await (const chunk of createReadStream(file, { end: MAX_FILE_BYTES })) chunks.push(chunk as Buffer)
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error'
+    const [message, hint] = READ_ERRORS[code] ?? [`cannot be read: ${code}`]
+    throw new FilterError('E_CONFIG', message, {
+      place: { file },
+      cause,
+      ...(hint !== undefined && { hint }),
+    })
+  }
+  const bytes = Buffer.concat(chunks)
+  if (bytes.length <= MAX_FILE_BYTES) return bytes
+  throw new FilterError('E_CONFIG', 'larger than 1MiB', { place: { file }, hint: 'is this the right file?' })
+}
+
+function decode(bytes: Buffer, file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new FilterError('E_CONFIG', 'not UTF-8 text', {
+      place: { file, ...placeOfBadByte(bytes) },
+      cause,
+      hint: 'save it as UTF-8',
+    })
+  }
+}
+
+function placeOfBadByte(bytes: Buffer): ErrorPlace {
+  const before = bytes.toString('utf8').split('\ufffd', 1)[0]?.split('\n') ?? []
+  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 }
+}
+
+/**
+ * Building the document recurses: with no stack left, V8 ends the process when yaml needs a new regular expression.
+ * Its tokens are read without recursion.
+ */
+function limitDepth(source: string, file: string): void {
+  const parser = new Parser()
+  for (const lexeme of new Lexer().lex(source)) {
+    const tokens = parser.next(lexeme)
+    while (!tokens.next().done) {
+      // Only the depth is of interest.
+    }
+    if (parser.stack.length > MAX_DEPTH) {
+      throw new FilterError('E_CONFIG', 'nested too deeply', { place: { file } })
+    }
+  }
+}
+
+interface Complaint {
+  readonly code: string
+  readonly message: string
+  readonly pos: readonly [number, number]
+}
+
+/** Doubled keys are all told; of other errors only the first, since the next ones follow from it. */
+function syntaxErrors(
+  document: Document,
+  source: string,
+  place: (offset: number) => ErrorPlace,
+): FilterError[] {
+  const { errors, warnings } = document
+  const all: Complaint[] = [...errors, ...warnings, ...danglingAliases(document)]
+  const doubled = all.filter(({ code }) => code === 'DUPLICATE_KEY')
+  const other = all.filter(({ code }) => code !== 'DUPLICATE_KEY').toSorted((a, b) => a.pos[0] - b.pos[0])
+  return [...other.slice(0, 1), ...doubled]
+    .toSorted((a, b) => a.pos[0] - b.pos[0])
+    .map((error) => {
+      const { message, hint } = explain(error, source)
+      return new FilterError('E_CONFIG', message, {
+        place: place(error.pos[0]),
+        ...(hint !== undefined && { hint }),
+      })
+    })
+}
+
+function danglingAliases(document: Document): Complaint[] {
+  const found: Complaint[] = []
+  visit(document, {
+    Alias: (_, node) => {
+      if (node.resolve(document)) return
+      const start = node.range?.[0] ?? 0
+      found.push({ code: 'DANGLING_ALIAS', message: '', pos: [start, start] })
+    },
+  })
+  return found
+}
+
+function explain({ code, message, pos }: Complaint, source: string): { message: string; hint?: string } {
+  if (code === 'DUPLICATE_KEY') {
+    const key = /^[^\s:]{1,60}/.exec(source.slice(pos[0], pos[0] + 60))?.[0] ?? 'this key'
+    return { message: `${key} stands here a second time`, hint: 'keep one of them' }
+  }
+  if (code === 'BAD_INDENT' && message.startsWith('Flow')) {
+    return { message: 'a [ or { above is not closed', hint: 'close it with ] or }' }
+  }
+  return EXPLAINED[code] ?? { message: `not YAML: ${firstLine(message)}` }
+}
+
+const EXPLAINED: Readonly<Record<string, { readonly message: string; readonly hint?: string }>> = {
+  TAB_AS_INDENT: { message: 'a tab cannot indent', hint: 'use blanks' },
+  MULTIPLE_DOCS: { message: 'a second document begins here', hint: 'remove the line ---' },
+  TAG_RESOLVE_FAILED: {
+    message: 'tags such as !text are not understood',
+    hint: 'put text that begins with ! in quotes',
+  },
+  BAD_INDENT: {
+    message: 'not indented like the lines around it',
+    hint: 'keys of one section begin in the same column',
+  },
+  DANGLING_ALIAS: {
+    message: 'no &anchor of this name stands above',
+    hint: 'put text that begins with * in quotes',
+  },
+}
+
+function firstLine(message: string): string {
+  const line = message.split('\n', 1)[0] ?? ''
+  return line.charAt(0).toLowerCase() + line.slice(1)
+}
+
+function places(document: Document, place: (offset: number) => ErrorPlace): Omit<YamlFile, 'value'> {
+  const root = place(0)
+  const startOf = (node: unknown): ErrorPlace | undefined => {
+    const range = (node as Node | null | undefined)?.range
+    return range ? place(range[0]) : undefined
+  }
+  const find = (path: KeyPath): { key?: ErrorPlace; value?: ErrorPlace; found: boolean } => {
+    let node: unknown = document.contents
+    let key: ErrorPlace | undefined
+    for (const [depth, step] of path.entries()) {
+      const below: { key?: unknown; value?: unknown } | undefined = stepInto(node, step, document)
+      if (!below) return { ...(depth > 0 && key && { key }), found: false }
+      node = below.value
+      key = startOf(below.key) ?? startOf(node) ?? key
+    }
+    const empty = isScalar(node) && node.range?.[0] === node.range?.[1]
+    const value = empty ? key : startOf(node)
+    return { ...(key && { key }), ...(value && { value }), found: true }
+  }
+  return {
+    valuePlace: (path) => {
+      const { key, value } = find(path)
+      return value ?? key ?? root
+    },
+    keyPlace: (path) => find(path).key ?? root,
+  }
+}
+
+function stepInto(
+  node: unknown,
+  step: string | number,
+  document: Document,
+): Pair | { value: unknown } | undefined {
+  const resolved = isAlias(node) ? node.resolve(document) : node
+  if (isSeq(resolved)) return { value: resolved.items[Number(step)] }
+  if (!isMap(resolved)) return undefined
+  return resolved.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
+}
