@@ -162,12 +162,13 @@ describe('deadline', () => {
     async (stage) => {
       const kit = await startTestDaemon({
         mta: { act: (event) => (event.stage === stage ? { do: 'hang' } : undefined) },
+        scanners: [],
         limits: { concurrency: 10, deadlineMs: 100 },
       })
       const { dot } = await sendMail(await kit.greet(), { to })
       expect(dot.map(masked)).toEqual(['451 4.4.2 Timed out while relaying, id=ID'])
       await until(() => kit.mta.open === 0)
-      expect(kit.mta.transactions.map(({ data, complete }) => [data.length, complete])).toEqual([[0, false]])
+      expect(kit.mta.transactions.filter(({ data }) => data.length > 0)).toEqual([])
       await expectFreed(kit)
     },
   )
@@ -187,14 +188,14 @@ describe('deadline', () => {
     // Now it reads all that was sent to it.
     for (const { socket } of kit.mta.sessions) socket.resume()
     await until(() => kit.mta.open === 0)
-    expect(kit.mta.transactions.map(({ complete }) => complete)).toEqual([false])
+    expect(kit.mta.transactions.filter(({ complete }) => complete)).toEqual([])
     await expectFreed(kit)
     await until(() => openFiles() <= before)
   })
 
   test('a scanner that does not heed its signal: 451, nothing is delivered when it answers at last', async () => {
     const { scanner, held, go } = holding()
-    const kit = await startTestDaemon({ scanners: [scanner], limits: { concurrency: 1, deadlineMs: 100 } })
+    const kit = await startTestDaemon({ scanners: [scanner], limits: { concurrency: 1, deadlineMs: 500 } })
     const client = await kit.greet()
     const { dot } = await sendMail(client, { from: 'first@example.com', to })
     expect(dot.map(masked)).toEqual(['451 4.7.1 Content filter cannot check this message now, id=ID'])

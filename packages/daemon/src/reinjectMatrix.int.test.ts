@@ -160,7 +160,19 @@ describe.each(STAGES)('10025 at %s', (stage) => {
 
   test('hang', async () => {
     const ledger = new Ledger()
-    const timeouts = { ...FRESH, connectMs: 400, commandMs: 400, dotMs: 400 }
+    let patienceMs = 200
+    const timeouts = {
+      ...FRESH,
+      get connectMs() {
+        return patienceMs
+      },
+      get commandMs() {
+        return patienceMs
+      },
+      get dotMs() {
+        return patienceMs
+      },
+    }
     const kit = await startTestDaemon({ mta: ledger.options, reinject: { timeouts } })
     // All rows wait at the same time.
     const rows = PROTOCOLS.flatMap((protocol) => COUNTS.map((count) => ({ protocol, count })))
@@ -187,6 +199,7 @@ describe.each(STAGES)('10025 at %s', (stage) => {
     expect(ledger.taken).toEqual([])
     // Who comes while connections are still being opened waits for those, and these are doomed.
     await until(() => kit.mta.open === 0)
+    patienceMs = PATIENT.commandMs
     for (const [i, { protocol }] of rows.entries()) {
       await expectNormal(clients[i] as (typeof clients)[0], ledger, protocol)
     }

@@ -144,12 +144,16 @@ async function startRow(adapter: Adapter, fault: Fault, onError: OnError) {
   }
   const fake = fault === 'refused' ? undefined : await launch()
   fake?.misbehave(fault === 'refused' ? undefined : fault)
-  const failing = scannerOfKind(adapter, {
-    options: options(fake?.address ?? { path }),
-    onError,
-    ...(fault === 'silent' && { timeoutMs: 150 }),
-  })
+  const configured = scannerOfKind(adapter, { options: options(fake?.address ?? { path }), onError })
+  let timeoutMs = fault === 'silent' ? 50 : configured.timeoutMs
+  const failing: ConfiguredScanner = {
+    ...configured,
+    get timeoutMs() {
+      return timeoutMs
+    },
+  }
   const recover = async (): Promise<void> => {
+    timeoutMs = configured.timeoutMs
     if (fake) fake.misbehave()
     else await launch({ path })
   }
@@ -158,7 +162,7 @@ async function startRow(adapter: Adapter, fault: Fault, onError: OnError) {
 
 async function startWith(scanners: readonly ConfiguredScanner[]): Promise<TestDaemon> {
   // The daemon asks each scanner who it is before it starts: not longer than this.
-  return await startTestDaemon({ scanners, policyFor: () => policy, versionIntervalMs: 200 })
+  return await startTestDaemon({ scanners, policyFor: () => policy, versionIntervalMs: 100 })
 }
 
 describe.each(Object.keys(ADAPTERS) as Adapter[])('%s', (adapter) => {
