@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { createSecureContext } from 'node:tls'
 import {
   FilterError,
   localDomains,
@@ -65,20 +66,33 @@ async function receiverOptions(listen: ListenConfig, { hostname, limits }: Confi
     mode,
     hostname,
     trust,
-    ...(tls && {
-      tls: {
-        key: await readConfigured(tls.key, 'listen.tls.key'),
-        cert: await readConfigured(tls.cert, 'listen.tls.cert'),
-        ...(tls.ca !== undefined && { ca: await readConfigured(tls.ca, 'listen.tls.ca') }),
-        requireClientCertificate: tls.requireClientCertificate,
-        required: tls.required,
-      },
-    }),
+    ...(tls && { tls: await listenerTls(tls) }),
     messageSizeBytes: limits.messageSize,
     recipients: limits.recipients,
     connections: limits.connections,
     idleMs: limits.idle,
   }
+}
+
+/** @throws FilterError E_CONFIG for files that cannot be read, or that no TLS connection can be made with. */
+async function listenerTls(
+  tls: NonNullable<ListenConfig['tls']>,
+): Promise<NonNullable<ReceiverOptions['tls']>> {
+  const files = {
+    key: await readConfigured(tls.key, 'listen.tls.key'),
+    cert: await readConfigured(tls.cert, 'listen.tls.cert'),
+    ...(tls.ca !== undefined && { ca: await readConfigured(tls.ca, 'listen.tls.ca') }),
+  }
+  try {
+    createSecureContext(files)
+  } catch (cause) {
+    const { message } = cause as Error
+    throw new FilterError('E_CONFIG', `listen.tls: ${tls.key} with ${tls.cert}: ${message}`, {
+      cause,
+      hint: 'PEM files: a key without a passphrase, and the certificate of this key',
+    })
+  }
+  return { ...files, requireClientCertificate: tls.requireClientCertificate, required: tls.required }
 }
 
 /** How the configuration's next hop is spoken to. @throws FilterError E_CONFIG */
