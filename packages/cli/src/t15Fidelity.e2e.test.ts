@@ -23,6 +23,7 @@ import { daemonOptions } from './wiring.ts'
 const corpus = join(import.meta.dirname, '../../../../shared/fixtures/mail')
 const SEEDS = 20
 const CONNECTIONS = 6
+const ANSWER_MS = 10_000
 
 interface Sample {
   readonly name: string
@@ -103,6 +104,8 @@ async function start(directory: string, sink: SmtpSink): Promise<Daemon> {
 
 /** One transaction, the message in pieces; gives the reply to its end. */
 async function send(client: LmtpClient, recipient: string, pieces: readonly Buffer[]): Promise<string> {
+  // One that never gets its reply must not hide which one it is.
+  const timer = setTimeout(() => client.destroy(), ANSWER_MS)
   client.send(`MAIL FROM:<a@example.net> BODY=8BITMIME\r\nRCPT TO:<${recipient}>\r\nDATA\r\n`)
   await client.replies(3)
   for (const piece of pieces) {
@@ -110,7 +113,9 @@ async function send(client: LmtpClient, recipient: string, pieces: readonly Buff
     // The other end reads before the next piece is written.
     await nextTurn()
   }
-  return await client.reply()
+  const reply = await client.reply()
+  clearTimeout(timer)
+  return reply
 }
 
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
@@ -170,20 +175,22 @@ describeWith({ describe, beforeAll }, noCorpus)('a message in any segmentation',
     const queue = [...jobs]
     const wrong: string[] = []
     const work = async (): Promise<void> => {
-      const client = await connect()
-      for (let job = queue.shift(); job !== undefined; job = queue.shift()) {
+      let client = await connect()
+      for (let job = queue.shift(); job !== undefined && wrong.length < 10; job = queue.shift()) {
         const { sample, seed, recipient } = job
         const reply = await send(client, recipient, segments(stuff(sample.bytes), seededRandom(seed)))
         const arrived = sink.messages.findLast(({ recipients }) => recipients[0]?.address === recipient)
         const problem = arrived ? difference(arrived.data, sample) : 'did not arrive'
         if (!reply.startsWith('250 ') || problem !== undefined) {
+          client.destroy()
+          client = await connect()
           wrong.push(`${sample.name}, seed ${seed}: ${reply.slice(0, 60)}: ${problem}`)
         }
       }
       client.destroy()
     }
     await Promise.all(Array.from({ length: CONNECTIONS }, work))
-    expect(wrong.slice(0, 10)).toEqual([])
+    expect(wrong).toEqual([])
     expect(sink.messages).toHaveLength(jobs.length)
     expect(await readdir(join(directory, 'spool'))).toEqual([])
   }, 120_000)
