@@ -1,7 +1,6 @@
 import { types } from 'node:util'
 import { FilterError, failureReply, type Envelope, type ScanResult, type SmtpReply } from '@ecluse/core'
 import {
-  newMessageId,
   type BodySink,
   type ReceiveHandler,
   type Spool,
@@ -143,24 +142,25 @@ async function handle(
   signal: AbortSignal,
 ): Promise<readonly SmtpReply[]> {
   const receiveMs = performance.now() - startedAt
-  let handled: Handled = { id: newMessageId(), sizeBytes: 0, digest: '', envelope, direction, receiveMs }
+  const { id } = writer
+  let handled: Handled = { id, sizeBytes: 0, digest: '', envelope, direction, receiveMs }
   let outcome: Outcome | undefined
   let replies: readonly SmtpReply[]
   try {
     const message = await writer.finish()
     try {
-      const { id, sizeBytes, digest, header } = message
-      handled = { ...handled, id, sizeBytes, digest, header }
+      const { sizeBytes, digest, header } = message
+      handled = { ...handled, sizeBytes, digest, header }
       outcome = await processMessage(options.parts(), { envelope, message, receivedAt: new Date() }, signal)
       replies = outcome.replies
     } finally {
       await free(options, message)
     }
   } catch (error) {
-    report(options, error, { id: handled.id, what: 'message deferred' })
-    replies = envelope.recipients.map(() => failureReply(handled.id))
+    report(options, error, { id, what: 'message deferred' })
+    replies = envelope.recipients.map(() => failureReply(id))
   }
-  const sent = repliesFor(envelope, replies, handled.id)
+  const sent = repliesFor(envelope, replies, id)
   note(options, handled, { outcome, replies: sent, totalMs: performance.now() - startedAt })
   return sent
 }

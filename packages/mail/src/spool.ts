@@ -20,6 +20,8 @@ export interface SpooledMessage extends Message {
 
 /** Takes one message as it arrives. */
 export interface SpoolWriter {
+  /** The id that the message will have, and keeps where it cannot be stored. */
+  readonly id: string
   /** Takes a chunk. A promise: wait for it before the next one. */
   write(chunk: Buffer): Promise<void> | undefined
   /**
@@ -113,7 +115,7 @@ interface SpoolFile {
 
 class Writer implements SpoolWriter {
   readonly #options: SpoolOptions
-  readonly #id = newMessageId()
+  readonly id = newMessageId()
   #sizeBytes = 0
   /** In memory: everything. In a file: what waits to be written. */
   #chunks: Buffer[] = []
@@ -144,14 +146,14 @@ class Writer implements SpoolWriter {
 
   async finish(): Promise<SpooledMessage> {
     const file = this.#file
-    if (!file) return memoryMessage(this.#id, joined(this.#chunks, this.#sizeBytes))
+    if (!file) return memoryMessage(this.id, joined(this.#chunks, this.#sizeBytes))
     while (this.#writing) await this.#writing
     if (this.#failure || !file.handle) {
       await this.discard()
       throw this.#failure ?? new FilterError('E_SPOOL', 'no spool file')
     }
     return fileMessage(file.handle, {
-      id: this.#id,
+      id: this.id,
       sizeBytes: this.#sizeBytes,
       digest: file.digest.digest('hex'),
       header: file.end.certain ? file.header : await this.#readLongHeader(file.handle),
@@ -212,7 +214,7 @@ class Writer implements SpoolWriter {
     const file = this.#file
     if (!file) throw new TypeError('the message is in memory')
     if (!file.handle) {
-      const path = join(this.#options.directory, `${this.#id}.eml`)
+      const path = join(this.#options.directory, `${this.id}.eml`)
       file.handle = await open(path, 'wx+', 0o600)
       // Without a name, the file goes with the process, however that ends.
       await removeName(path)
