@@ -108,12 +108,16 @@ function fieldsOf(block: string): string[] {
 
 /** The value of the first field of that name, unfolded, latin1; absent: there is none. */
 export function headerField(header: Buffer, name: string): string | undefined {
-  const start = `${name.toLowerCase()}:`
-  const field = fieldsOf(header.toString('latin1')).find((of) => of.toLowerCase().startsWith(start))
-  return field
-    ?.slice(start.length)
-    .replace(/[\r\n]+/g, '')
-    .trim()
+  const wanted = name.toLowerCase()
+  for (const field of fieldsOf(header.toString('latin1'))) {
+    const [start = '', found] = FIELD_NAME.exec(field.slice(0, MAX_NAME_LENGTH)) ?? []
+    if (found?.toLowerCase() === wanted)
+      return field
+        .slice(start.length)
+        .replace(/[\r\n]+/g, '')
+        .trim()
+  }
+  return undefined
 }
 
 const patterns = new Map<string, RegExp | undefined>()
