@@ -158,7 +158,7 @@ async function openParts(
   const readiness = watchReadiness({
     scanners,
     reinjector,
-    folders: () => spool.check(),
+    folders: async () => void (await Promise.all([spool.check(), quarantine.check()])),
     intervalMs: options.versionIntervalMs,
     timeoutMs: Math.min(5000, options.versionIntervalMs),
     log,

@@ -358,8 +358,10 @@ withMount(
       })
       expect(await tree()).toEqual(['A', 'tmp'])
       await store.put(record(), message(MAIL), never)
+      await store.check()
       execFileSync('mount', ['-o', 'remount,ro', directory])
       const failure = { code: 'E_QUARANTINE', hint: expect.stringContaining('read-only') }
+      await expect(store.check()).rejects.toMatchObject(failure)
       await expect(store.prepare()).rejects.toMatchObject(failure)
       await expect(store.delete(ID)).rejects.toMatchObject(failure)
       await expect(store.put(record({ id: numbered(1) }), message(MAIL), never)).rejects.toMatchObject(

@@ -25,6 +25,7 @@ export function createFileStore(directory: string): QuarantineStore {
   const folders = createFolders(directory)
   return {
     prepare: () => within(`${directory}: cannot be used`, () => folders.prepare()),
+    check: () => within(`${directory}: cannot be used`, () => folders.check()),
     put: (record, message, signal) =>
       within(`${record.id}: cannot be kept in ${directory}`, () => put(folders, { record, message }, signal)),
     list: (filter = {}) => list(folders, directory, filter),

@@ -34,6 +34,8 @@ interface Total {
 export interface Folders {
   /** Makes what is missing, removes what a killed process left, writes a file and removes it. */
   prepare(): Promise<void>
+  /** Writes a file and removes it. */
+  check(): Promise<void>
   /** Where a file is written before it gets its name. */
   tempPath(base: string): Promise<string>
   /** Where the message stands, or will; its folder is made where it is missing. */
@@ -62,6 +64,10 @@ export function createFolders(directory: string): Folders {
     return path
   }
 
+  async function check(): Promise<void> {
+    await probe(join(await make(TEMP_FOLDER), tempName('probe')))
+  }
+
   async function count(shard: string): Promise<Total> {
     const changed = (await lstat(join(directory, shard))).mtimeMs
     const known = counted.get(shard)
@@ -76,12 +82,12 @@ export function createFolders(directory: string): Folders {
     async prepare() {
       await mkdir(directory, { recursive: true, mode: 0o700 })
       await syncFolder(dirname(directory), 'follow')
-      const temp = await make(TEMP_FOLDER)
-      await removeLeftovers(temp)
-      await probe(join(temp, tempName('probe')))
+      await removeLeftovers(await make(TEMP_FOLDER))
+      await check()
       // Every folder can be read, or it is told now and not when somebody asks for the list.
       await allFiles(directory)
     },
+    check,
     async tempPath(base) {
       return join(await make(TEMP_FOLDER), tempName(base))
     },

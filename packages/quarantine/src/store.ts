@@ -31,6 +31,12 @@ export interface QuarantineStore {
    */
   prepare(): Promise<void>
   /**
+   * Tests that the store can be written, at any time.
+   *
+   * @throws FilterError E_QUARANTINE with a hint.
+   */
+  check(): Promise<void>
+  /**
    * Keeps the message. Resolves only when it is durable; whatever happens before, nothing of it can be seen. Once
    * kept, the same message under the same id is not written again.
    *
