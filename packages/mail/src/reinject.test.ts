@@ -1,38 +1,20 @@
 import { Readable } from 'node:stream'
 import { afterEach, expect, test } from '@jest/globals'
 import type { Client, DeliveryResult, Envelope, Recipient } from '@ecluse/core'
-import { startEvilMta, type EvilMta, type EvilMtaOptions } from '@ecluse/fixtures'
-import type { OutgoingMessage } from './outgoing.ts'
-import { createReinjector, type ReinjectOptions, type ReinjectRequest, type Reinjector } from './reinject.ts'
+import type { ReinjectRequest, Reinjector } from './reinject.ts'
+import {
+  LONG,
+  TEXT,
+  brief,
+  closeAll,
+  envelopeOf,
+  fromStream,
+  inMemory,
+  start,
+  until,
+} from './reinject.testkit.ts'
 
-const TEXT = 'Subject: x\r\n\r\nbody\r\n'
-const LONG = 5000
-const PATIENT = { connectMs: LONG, commandMs: LONG, dataMs: LONG, dotMs: LONG, idleMs: LONG }
-
-const closers: (() => Promise<void>)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close()
-})
-
-async function start(
-  evil: EvilMtaOptions = {},
-  options: Partial<ReinjectOptions> = {},
-): Promise<{ mta: EvilMta; reinjector: Reinjector }> {
-  const mta = await startEvilMta(evil)
-  const reinjector = createReinjector({
-    protocol: evil.protocol ?? 'smtp',
-    address: mta.address,
-    connections: 2,
-    hostname: 'filter.example',
-    timeouts: PATIENT,
-    ...options,
-  })
-  closers.push(
-    async () => await mta.close(),
-    async () => await reinjector.close(),
-  )
-  return { mta, reinjector }
-}
+afterEach(closeAll)
 
 interface Mail extends Partial<Omit<ReinjectRequest, 'recipients' | 'envelope'>> {
   readonly to?: readonly (string | Recipient)[]
@@ -56,16 +38,7 @@ function request({
     recipients,
     message: inMemory(text),
     allOrNothing: false,
-    envelope: {
-      protocol: 'lmtp',
-      mailFrom: 'a@example.org',
-      recipients,
-      smtpUtf8: false,
-      client,
-      peer: { helo: 'mx' },
-      listener: '127.0.0.1:10024',
-      ...envelope,
-    },
+    envelope: envelopeOf(recipients, { client, ...envelope }),
     ...rest,
   }
 }
@@ -76,27 +49,6 @@ async function deliver(
   signal?: AbortSignal,
 ): Promise<DeliveryResult[]> {
   return await reinjector.deliver(request(mail), signal ?? AbortSignal.timeout(LONG))
-}
-
-function inMemory(text: string): OutgoingMessage {
-  const bytes = Buffer.from(text, 'latin1')
-  return { sizeBytes: bytes.length, chunks: [bytes], open: () => Readable.from([bytes]) }
-}
-
-function fromStream(source: Readable, sizeBytes: number): OutgoingMessage {
-  return { sizeBytes, open: () => source }
-}
-
-/** `relayed`, `withheld`, `refused:STAGE:CODE`, `failed:CODE`. */
-function brief(results: readonly DeliveryResult[]): string[] {
-  return results.map((result) => {
-    if (result.outcome === 'refused') return `refused:${result.stage}:${result.line.slice(0, 3)}`
-    return result.outcome === 'failed' ? `failed:${result.error.code}` : result.outcome
-  })
-}
-
-async function until(claim: () => boolean): Promise<void> {
-  while (!claim()) await new Promise((resolve) => setImmediate(resolve))
 }
 
 test('goes out as one batch, and the reply after the dot comes back with its queue id', async () => {

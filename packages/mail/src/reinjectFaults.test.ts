@@ -1,44 +1,12 @@
-import { Readable } from 'node:stream'
 import { afterEach, expect, test } from '@jest/globals'
-import type { DeliveryResult, Envelope } from '@ecluse/core'
-import {
-  startEvilMta,
-  type EvilAct,
-  type EvilMta,
-  type EvilMtaOptions,
-  type EvilStage,
-} from '@ecluse/fixtures'
-import { createReinjector, type ReinjectOptions, type Reinjector } from './reinject.ts'
+import type { DeliveryResult } from '@ecluse/core'
+import type { EvilAct, EvilStage } from '@ecluse/fixtures'
+import type { Reinjector } from './reinject.ts'
+import { LONG, PATIENT, TEXT, brief, closeAll, envelopeOf, inMemory, start } from './reinject.testkit.ts'
 
-const BYTES = Buffer.from('Subject: x\r\n\r\nbody\r\n')
-const LONG = 5000
-const PATIENT = { connectMs: LONG, commandMs: LONG, dataMs: LONG, dotMs: LONG, idleMs: LONG }
 const SHORT = 40
 
-const closers: (() => Promise<void>)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close()
-})
-
-async function start(
-  evil: EvilMtaOptions,
-  options: Partial<ReinjectOptions> = {},
-): Promise<{ mta: EvilMta; reinjector: Reinjector }> {
-  const mta = await startEvilMta(evil)
-  const reinjector = createReinjector({
-    protocol: evil.protocol ?? 'smtp',
-    address: mta.address,
-    connections: 2,
-    hostname: 'filter.example',
-    timeouts: PATIENT,
-    ...options,
-  })
-  closers.push(
-    async () => await mta.close(),
-    async () => await reinjector.close(),
-  )
-  return { mta, reinjector }
-}
+afterEach(closeAll)
 
 async function deliver(
   reinjector: Reinjector,
@@ -46,31 +14,9 @@ async function deliver(
   allOrNothing: boolean,
 ): Promise<DeliveryResult[]> {
   const recipients = Array.from({ length: count }, (_, i) => ({ address: `r${i}@example.net` }))
-  const envelope: Envelope = {
-    protocol: allOrNothing ? 'smtp' : 'lmtp',
-    mailFrom: 'a@example.org',
-    recipients,
-    smtpUtf8: false,
-    client: {},
-    peer: { helo: 'mx' },
-    listener: '127.0.0.1:10024',
-  }
-  const message = { sizeBytes: BYTES.length, chunks: [BYTES], open: () => Readable.from([BYTES]) }
-  const request = { id: 'M1', envelope, recipients, message, allOrNothing }
+  const envelope = envelopeOf(recipients, { protocol: allOrNothing ? 'smtp' : 'lmtp' })
+  const request = { id: 'M1', envelope, recipients, message: inMemory(TEXT), allOrNothing }
   return await reinjector.deliver(request, AbortSignal.timeout(LONG))
-}
-
-/** `relayed`, `withheld`, `refused:STAGE:CODE`, `failed:CODE`. */
-function brief(result: DeliveryResult): string {
-  switch (result.outcome) {
-    case 'relayed':
-    case 'withheld':
-      return result.outcome
-    case 'refused':
-      return `refused:${result.stage}:${result.line.slice(0, 3)}`
-    case 'failed':
-      return `failed:${result.error.code}`
-  }
 }
 
 const FAULTS: Readonly<Record<string, EvilAct>> = {
@@ -169,7 +115,7 @@ test.each(ROWS)(
     )
     const results = await deliver(reinjector, count, allOrNothing)
     const expected = oracle(place, fault, allOrNothing)
-    expect(results.map(brief)).toEqual(
+    expect(brief(results)).toEqual(
       Array.from({ length: count }, (_, i) => (i === met ? expected.met : expected.others)),
     )
     expect(results.map(({ recipient }) => recipient.address)).toEqual(
@@ -201,7 +147,7 @@ test.each<[string, EvilStage, EvilAct]>([
 ])('%s: failed, never relayed, never refused', async (_, stage, act) => {
   const { reinjector } = await start({ act: (event) => (event.stage === stage ? act : undefined) })
   const [result] = await deliver(reinjector, 1, false)
-  expect(result && brief(result)).toBe('failed:E_REINJECT_PROTOCOL')
+  expect(brief(result ? [result] : [])).toEqual(['failed:E_REINJECT_PROTOCOL'])
 })
 
 test('gives the text of an evil peer as printable ASCII of at most 1000 characters', async () => {
@@ -233,7 +179,7 @@ test('keeps a definite refusal when the connection is lost later', async () => {
     },
   })
   const results = await deliver(reinjector, 3, false)
-  expect(results.map(brief)).toEqual(['failed:E_REINJECT_LOST', 'refused:rcpt:550', 'failed:E_REINJECT_LOST'])
+  expect(brief(results)).toEqual(['failed:E_REINJECT_LOST', 'refused:rcpt:550', 'failed:E_REINJECT_LOST'])
 })
 
 test('sends nothing to a peer that asks for content without a recipient', async () => {
@@ -243,7 +189,7 @@ test('sends nothing to a peer that asks for content without a recipient', async 
       return stage === 'data' ? '354 send it' : undefined
     },
   })
-  expect((await deliver(reinjector, 1, false)).map(brief)).toEqual(['refused:rcpt:550'])
+  expect(brief(await deliver(reinjector, 1, false))).toEqual(['refused:rcpt:550'])
   expect(await deliver(reinjector, 1, false)).toHaveLength(1)
   expect(mta.sessions).toHaveLength(2)
   expect(mta.transactions.map(({ data }) => data.length)).toEqual([0, 0])
@@ -252,7 +198,7 @@ test('sends nothing to a peer that asks for content without a recipient', async 
 test('fails when nobody listens', async () => {
   const { mta, reinjector } = await start({})
   await mta.close()
-  expect((await deliver(reinjector, 2, true)).map(brief)).toEqual([
+  expect(brief(await deliver(reinjector, 2, true))).toEqual([
     'failed:E_REINJECT_CONNECT',
     'failed:E_REINJECT_CONNECT',
   ])

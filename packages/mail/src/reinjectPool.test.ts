@@ -3,84 +3,29 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { afterEach, describe, expect, test } from '@jest/globals'
-import type { DeliveryResult, Envelope } from '@ecluse/core'
-import { EVIL_TLS, startEvilMta, type EvilMta, type EvilMtaOptions } from '@ecluse/fixtures'
-import type { OutgoingMessage } from './outgoing.ts'
-import { createReinjector, type ReinjectOptions, type Reinjector } from './reinject.ts'
+import { EVIL_TLS, type EvilMta, type EvilMtaOptions } from '@ecluse/fixtures'
+import type { ReinjectOptions } from './reinject.ts'
+import {
+  PATIENT,
+  LONG,
+  TEXT,
+  brief,
+  closeAll,
+  closeLater,
+  deliverOne,
+  fromStream,
+  inMemory,
+  start,
+  until,
+} from './reinject.testkit.ts'
 
-const TEXT = 'Subject: x\r\n\r\nbody\r\n'
-const LONG = 5000
-const PATIENT = { connectMs: LONG, commandMs: LONG, dataMs: LONG, dotMs: LONG, idleMs: LONG }
-
-const closers: (() => Promise<void>)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close()
-})
-
-async function start(
-  evil: EvilMtaOptions = {},
-  options: Partial<ReinjectOptions> = {},
-): Promise<{ mta: EvilMta; reinjector: Reinjector }> {
-  const mta = await startEvilMta(evil)
-  const reinjector = createReinjector({
-    protocol: evil.protocol ?? 'smtp',
-    address: mta.address,
-    connections: 2,
-    hostname: 'filter.example',
-    timeouts: PATIENT,
-    ...options,
-  })
-  closers.push(
-    async () => await mta.close(),
-    async () => await reinjector.close(),
-  )
-  return { mta, reinjector }
-}
-
-async function deliver(
-  reinjector: Reinjector,
-  message: OutgoingMessage = inMemory(TEXT),
-  signal: AbortSignal = AbortSignal.timeout(LONG),
-): Promise<DeliveryResult[]> {
-  const recipients = [{ address: 'b@example.net' }]
-  const envelope: Envelope = {
-    protocol: 'lmtp',
-    mailFrom: 'a@example.org',
-    recipients,
-    smtpUtf8: false,
-    client: {},
-    peer: { helo: 'mx' },
-    listener: '127.0.0.1:10024',
-  }
-  return await reinjector.deliver({ id: 'M1', envelope, recipients, message, allOrNothing: false }, signal)
-}
-
-function inMemory(text: string): OutgoingMessage {
-  const bytes = Buffer.from(text, 'latin1')
-  return { sizeBytes: bytes.length, chunks: [bytes], open: () => Readable.from([bytes]) }
-}
-
-function fromStream(source: Readable, sizeBytes: number): OutgoingMessage {
-  return { sizeBytes, open: () => source }
-}
-
-/** `relayed`, `withheld`, `refused:STAGE:CODE`, `failed:CODE`. */
-function brief(results: readonly DeliveryResult[]): string[] {
-  return results.map((result) => {
-    if (result.outcome === 'refused') return `refused:${result.stage}:${result.line.slice(0, 3)}`
-    return result.outcome === 'failed' ? `failed:${result.error.code}` : result.outcome
-  })
-}
-
-async function until(claim: () => boolean): Promise<void> {
-  while (!claim()) await new Promise((resolve) => setImmediate(resolve))
-}
+afterEach(closeAll)
 
 describe('the pool', () => {
   test('opens no more than it may and serves in order', async () => {
     const { mta, reinjector } = await start({}, { connections: 2 })
     const results = await Promise.all(
-      Array.from({ length: 20 }, async (_, i) => await deliver(reinjector, inMemory(`${i}\r\n`))),
+      Array.from({ length: 20 }, async (_, i) => await deliverOne(reinjector, inMemory(`${i}\r\n`))),
     )
     expect(brief(results.flat())).toEqual(Array.from({ length: 20 }, () => 'relayed'))
     expect(mta.sessions).toHaveLength(2)
@@ -114,9 +59,9 @@ describe('the pool', () => {
     ],
   ])('delivers once over a fresh connection when a kept one was %s', async (_, kill, evil) => {
     const { mta, reinjector } = await start(evil)
-    await deliver(reinjector)
+    await deliverOne(reinjector)
     kill(mta)
-    expect(brief(await deliver(reinjector))).toEqual(['relayed'])
+    expect(brief(await deliverOne(reinjector))).toEqual(['relayed'])
     expect(mta.sessions).toHaveLength(2)
     expect(mta.transactions.filter(({ complete }) => complete)).toHaveLength(2)
   })
@@ -126,29 +71,29 @@ describe('the pool', () => {
       extensions: ['PIPELINING'],
       act: ({ stage, transaction }) => (stage === 'rcpt' && transaction === 2 ? { do: 'end' } : undefined),
     })
-    await deliver(answered.reinjector)
-    expect(brief(await deliver(answered.reinjector))).toEqual(['failed:E_REINJECT_LOST'])
+    await deliverOne(answered.reinjector)
+    expect(brief(await deliverOne(answered.reinjector))).toEqual(['failed:E_REINJECT_LOST'])
     expect(answered.mta.sessions).toHaveLength(1)
     const dying = await start({
       extensions: ['PIPELINING'],
       act: ({ stage, session, transaction }) =>
         stage === 'mail' && (session > 1 || transaction > 1) ? { do: 'end' } : undefined,
     })
-    await deliver(dying.reinjector)
-    expect(brief(await deliver(dying.reinjector))).toEqual(['failed:E_REINJECT_LOST'])
+    await deliverOne(dying.reinjector)
+    expect(brief(await deliverOne(dying.reinjector))).toEqual(['failed:E_REINJECT_LOST'])
     expect(dying.mta.sessions).toHaveLength(2)
   })
 
   test('changes the connection after so many messages, or so long without any', async () => {
     const many = await start({}, { timeouts: { ...PATIENT, messagesPerConnection: 2 } })
-    for (let i = 0; i < 4; i++) await deliver(many.reinjector)
+    for (let i = 0; i < 4; i++) await deliverOne(many.reinjector)
     expect(many.mta.sessions.map(({ transactions }) => transactions.length)).toEqual([2, 2])
     expect(many.mta.sessions[0]?.commands.at(-1)).toBe('QUIT')
     const seldom = await start({}, { timeouts: { ...PATIENT, idleMs: 20 } })
-    await deliver(seldom.reinjector)
+    await deliverOne(seldom.reinjector)
     await until(() => seldom.mta.open === 0)
     expect(seldom.mta.sessions[0]?.commands.at(-1)).toBe('QUIT')
-    expect(brief(await deliver(seldom.reinjector))).toEqual(['relayed'])
+    expect(brief(await deliverOne(seldom.reinjector))).toEqual(['relayed'])
   })
 
   test('fails all that wait at the first refused connection when none is open', async () => {
@@ -156,7 +101,7 @@ describe('the pool', () => {
       { act: ({ stage }) => (stage === 'connect' ? '554 5.3.2 closed' : undefined) },
       { connections: 2 },
     )
-    const results = await Promise.all(Array.from({ length: 30 }, async () => await deliver(reinjector)))
+    const results = await Promise.all(Array.from({ length: 30 }, async () => await deliverOne(reinjector)))
     expect(new Set(results.flatMap(brief))).toEqual(new Set(['failed:E_REINJECT_CONNECT']))
     expect(mta.sessions.length).toBeLessThanOrEqual(2)
   })
@@ -169,8 +114,8 @@ describe('the pool', () => {
       },
       { connections: 5 },
     )
-    await deliver(reinjector)
-    const results = await Promise.all(Array.from({ length: 10 }, async () => await deliver(reinjector)))
+    await deliverOne(reinjector)
+    const results = await Promise.all(Array.from({ length: 10 }, async () => await deliverOne(reinjector)))
     expect(new Set(results.flatMap(brief))).toEqual(new Set(['relayed']))
     expect(mta.sessions.length).toBeLessThanOrEqual(11)
   })
@@ -178,13 +123,13 @@ describe('the pool', () => {
   test('closes idle connections at once, busy ones when they are done', async () => {
     let release: (() => void) | undefined
     const { mta, reinjector } = await start({}, { connections: 2 })
-    await deliver(reinjector)
+    await deliverOne(reinjector)
     const source = new Readable({ read() {} })
     release = () => {
       source.push(Buffer.from(TEXT))
       source.push(null)
     }
-    const busy = deliver(reinjector, fromStream(source, TEXT.length))
+    const busy = deliverOne(reinjector, fromStream(source, TEXT.length))
     await until(() =>
       mta.sessions.some(({ commands }) => commands.filter((command) => command === 'DATA').length === 2),
     )
@@ -193,7 +138,7 @@ describe('the pool', () => {
     expect(brief(await busy)).toEqual(['relayed'])
     await closed
     await until(() => mta.open === 0)
-    expect(brief(await deliver(reinjector))).toEqual(['failed:E_REINJECT_CONNECT'])
+    expect(brief(await deliverOne(reinjector))).toEqual(['failed:E_REINJECT_CONNECT'])
     await reinjector.close()
   })
 
@@ -211,10 +156,10 @@ describe('the pool', () => {
 describe('the way there', () => {
   test.each(['smtp', 'lmtp'] as const)('can be a Unix socket (%s)', async (protocol) => {
     const directory = await mkdtemp(join(tmpdir(), 'ecluse-'))
-    closers.push(async () => await rm(directory, { recursive: true }))
+    closeLater(async () => await rm(directory, { recursive: true }))
     const path = join(directory, 'mta')
     const { reinjector } = await start({ protocol, path })
-    const results = await deliver(reinjector)
+    const results = await deliverOne(reinjector)
     expect(results).toMatchObject([{ outcome: 'relayed', mta: `${protocol}:[unix:${path}]` }])
   })
 
@@ -280,7 +225,7 @@ describe('the way there', () => {
     ],
   ])('by TLS: %s', async (_, evil, tls, expected, secure) => {
     const { mta, reinjector } = await start(evil, { tls })
-    expect(brief(await deliver(reinjector))).toEqual([expected])
+    expect(brief(await deliverOne(reinjector))).toEqual([expected])
     expect(mta.sessions[0]?.secure).toBe(secure)
     expect(mta.transactions).toHaveLength(expected === 'relayed' ? 1 : 0)
   })
@@ -290,6 +235,6 @@ describe('the way there', () => {
       { tls: EVIL_TLS, act: ({ stage }) => (stage === 'starttls' ? { do: 'hang' } : undefined) },
       { tls: { mode: 'may' }, timeouts: { ...PATIENT, connectMs: 50 } },
     )
-    expect(brief(await deliver(reinjector))).toEqual(['failed:E_REINJECT_TIMEOUT'])
+    expect(brief(await deliverOne(reinjector))).toEqual(['failed:E_REINJECT_TIMEOUT'])
   })
 })

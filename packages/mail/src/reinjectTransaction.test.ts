@@ -1,77 +1,19 @@
 import { Readable } from 'node:stream'
 import { afterEach, describe, expect, test } from '@jest/globals'
-import type { DeliveryResult, Envelope } from '@ecluse/core'
-import { startEvilMta, type EvilMta, type EvilMtaOptions } from '@ecluse/fixtures'
 import type { OutgoingMessage } from './outgoing.ts'
-import { createReinjector, type ReinjectOptions, type Reinjector } from './reinject.ts'
+import {
+  PATIENT,
+  TEXT,
+  brief,
+  closeAll,
+  deliverOne,
+  fromStream,
+  inMemory,
+  start,
+  until,
+} from './reinject.testkit.ts'
 
-const TEXT = 'Subject: x\r\n\r\nbody\r\n'
-const LONG = 5000
-const PATIENT = { connectMs: LONG, commandMs: LONG, dataMs: LONG, dotMs: LONG, idleMs: LONG }
-
-const closers: (() => Promise<void>)[] = []
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close()
-})
-
-async function start(
-  evil: EvilMtaOptions = {},
-  options: Partial<ReinjectOptions> = {},
-): Promise<{ mta: EvilMta; reinjector: Reinjector }> {
-  const mta = await startEvilMta(evil)
-  const reinjector = createReinjector({
-    protocol: evil.protocol ?? 'smtp',
-    address: mta.address,
-    connections: 2,
-    hostname: 'filter.example',
-    timeouts: PATIENT,
-    ...options,
-  })
-  closers.push(
-    async () => await mta.close(),
-    async () => await reinjector.close(),
-  )
-  return { mta, reinjector }
-}
-
-async function deliver(
-  reinjector: Reinjector,
-  message: OutgoingMessage = inMemory(TEXT),
-  signal: AbortSignal = AbortSignal.timeout(LONG),
-): Promise<DeliveryResult[]> {
-  const recipients = [{ address: 'b@example.net' }]
-  const envelope: Envelope = {
-    protocol: 'lmtp',
-    mailFrom: 'a@example.org',
-    recipients,
-    smtpUtf8: false,
-    client: {},
-    peer: { helo: 'mx' },
-    listener: '127.0.0.1:10024',
-  }
-  return await reinjector.deliver({ id: 'M1', envelope, recipients, message, allOrNothing: false }, signal)
-}
-
-function inMemory(text: string): OutgoingMessage {
-  const bytes = Buffer.from(text, 'latin1')
-  return { sizeBytes: bytes.length, chunks: [bytes], open: () => Readable.from([bytes]) }
-}
-
-function fromStream(source: Readable, sizeBytes: number): OutgoingMessage {
-  return { sizeBytes, open: () => source }
-}
-
-/** `relayed`, `withheld`, `refused:STAGE:CODE`, `failed:CODE`. */
-function brief(results: readonly DeliveryResult[]): string[] {
-  return results.map((result) => {
-    if (result.outcome === 'refused') return `refused:${result.stage}:${result.line.slice(0, 3)}`
-    return result.outcome === 'failed' ? `failed:${result.error.code}` : result.outcome
-  })
-}
-
-async function until(claim: () => boolean): Promise<void> {
-  while (!claim()) await new Promise((resolve) => setImmediate(resolve))
-}
+afterEach(closeAll)
 
 describe('the content', () => {
   const NASTY =
@@ -84,7 +26,7 @@ describe('the content', () => {
       ? { ...inMemory(NASTY), chunks: pieces }
       : fromStream(Readable.from(pieces), bytes.length)
     const { mta, reinjector } = await start()
-    expect(brief(await deliver(reinjector, message))).toEqual(['relayed'])
+    expect(brief(await deliverOne(reinjector, message))).toEqual(['relayed'])
     expect(mta.transactions).toHaveLength(1)
     expect(mta.transactions[0]?.data.toString('latin1')).toBe(
       'Subject: x\r\n\r\n..\r\n...\r\n..a\r\na\r\n..\r\nnul \0 \xe9 \xff\r\n..\r\n\r\n\r\n..\r\n\r\n..\r\n\r\n..\r\nMAIL FROM:<evil@x>\r\nend\r\n.\r\n',
@@ -97,7 +39,7 @@ describe('the content', () => {
     const chunks = Array.from({ length: 16 }, (_, i) => bytes.subarray(i * 65_536, (i + 1) * 65_536))
     const { mta, reinjector } = await start()
     const message = fromStream(Readable.from(chunks), bytes.length)
-    expect(brief(await deliver(reinjector, message))).toEqual(['relayed'])
+    expect(brief(await deliverOne(reinjector, message))).toEqual(['relayed'])
     const data = mta.transactions[0]?.data ?? Buffer.alloc(0)
     expect(data.subarray(0, -3).equals(bytes)).toBe(true)
     expect(data.subarray(-3).toString()).toBe('.\r\n')
@@ -118,9 +60,9 @@ describe('the content', () => {
     ],
   ])('gets no dot when reading it %s', async (_, message) => {
     const { mta, reinjector } = await start()
-    expect(brief(await deliver(reinjector, message()))).toEqual(['failed:E_SPOOL'])
+    expect(brief(await deliverOne(reinjector, message()))).toEqual(['failed:E_SPOOL'])
     expect(mta.transactions.filter(({ complete }) => complete)).toHaveLength(0)
-    expect(brief(await deliver(reinjector))).toEqual(['relayed'])
+    expect(brief(await deliverOne(reinjector))).toEqual(['relayed'])
   })
 
   test.each([
@@ -131,13 +73,13 @@ describe('the content', () => {
   ])('is given up when the peer says %j before its end, and its reader is closed', async (act, expected) => {
     const { reinjector } = await start({ act: ({ stage }) => (stage === 'content' ? act : undefined) })
     const source = endless(1)
-    expect(brief(await deliver(reinjector, fromStream(source, 1_000_000)))).toEqual([expected])
+    expect(brief(await deliverOne(reinjector, fromStream(source, 1_000_000)))).toEqual([expected])
     expect(source.destroyed).toBe(true)
   })
 
   test('times out when the peer does not take it, though it is in memory', async () => {
     const { mta, reinjector } = await start({ deaf: true }, { timeouts: { ...PATIENT, dataMs: 50 } })
-    expect(brief(await deliver(reinjector, inMemory('x'.repeat(20_000_000))))).toEqual([
+    expect(brief(await deliverOne(reinjector, inMemory('x'.repeat(20_000_000))))).toEqual([
       'failed:E_REINJECT_TIMEOUT',
     ])
     expect(mta.transactions[0]?.complete).toBe(false)
@@ -146,7 +88,9 @@ describe('the content', () => {
   test('times out when the peer takes no more of it', async () => {
     const { reinjector } = await start({ deaf: true }, { timeouts: { ...PATIENT, dataMs: 50 } })
     const source = endless(Number.POSITIVE_INFINITY)
-    expect(brief(await deliver(reinjector, fromStream(source, 1e12)))).toEqual(['failed:E_REINJECT_TIMEOUT'])
+    expect(brief(await deliverOne(reinjector, fromStream(source, 1e12)))).toEqual([
+      'failed:E_REINJECT_TIMEOUT',
+    ])
     expect(source.destroyed).toBe(true)
   })
 })
@@ -154,7 +98,7 @@ describe('the content', () => {
 describe('an abort', () => {
   test('before the start sends nothing', async () => {
     const { mta, reinjector } = await start()
-    expect(brief(await deliver(reinjector, undefined, AbortSignal.abort()))).toEqual(['failed:E_ABORTED'])
+    expect(brief(await deliverOne(reinjector, undefined, AbortSignal.abort()))).toEqual(['failed:E_ABORTED'])
     expect(mta.sessions).toHaveLength(0)
     await expect(reinjector.probe(AbortSignal.abort())).rejects.toMatchObject({ code: 'E_ABORTED' })
   })
@@ -172,7 +116,7 @@ describe('an abort', () => {
         return [bytes]
       },
     }
-    const results = deliver(reinjector, message, giveUp.signal)
+    const results = deliverOne(reinjector, message, giveUp.signal)
     // Everything is written to the socket in the same turn, and the peer takes only what its buffers hold.
     await until(() => asked)
     giveUp.abort()
@@ -186,7 +130,7 @@ describe('an abort', () => {
     const { mta, reinjector } = await start()
     const source = endless(3)
     const giveUp = new AbortController()
-    const results = deliver(reinjector, fromStream(source, 1_000_000), giveUp.signal)
+    const results = deliverOne(reinjector, fromStream(source, 1_000_000), giveUp.signal)
     await until(() => (mta.transactions[0]?.data.length ?? 0) > 0)
     giveUp.abort()
     expect(brief(await results)).toEqual(['failed:E_ABORTED'])
@@ -202,10 +146,10 @@ describe('an abort', () => {
     )
     const busy = new AbortController()
     const waiting = new AbortController()
-    const first = deliver(reinjector, undefined, busy.signal)
+    const first = deliverOne(reinjector, undefined, busy.signal)
     await until(() => mta.transactions[0]?.complete === true)
-    const second = deliver(reinjector, undefined, waiting.signal)
-    const third = deliver(reinjector)
+    const second = deliverOne(reinjector, undefined, waiting.signal)
+    const third = deliverOne(reinjector)
     waiting.abort()
     expect(brief(await second)).toEqual(['failed:E_ABORTED'])
     busy.abort()
@@ -216,10 +160,10 @@ describe('an abort', () => {
   test('while connecting keeps the connection for the next message', async () => {
     const { mta, reinjector } = await start()
     const giveUp = new AbortController()
-    const results = deliver(reinjector, undefined, giveUp.signal)
+    const results = deliverOne(reinjector, undefined, giveUp.signal)
     giveUp.abort()
     expect(brief(await results)).toEqual(['failed:E_ABORTED'])
-    expect(brief(await deliver(reinjector))).toEqual(['relayed'])
+    expect(brief(await deliverOne(reinjector))).toEqual(['relayed'])
     expect(mta.sessions).toHaveLength(1)
   })
 
@@ -239,9 +183,9 @@ describe('an abort', () => {
       remove(...args)
     }
     await Promise.all([
-      deliver(reinjector, undefined, signal),
-      deliver(reinjector, undefined, signal),
-      deliver(reinjector, undefined, signal),
+      deliverOne(reinjector, undefined, signal),
+      deliverOne(reinjector, undefined, signal),
+      deliverOne(reinjector, undefined, signal),
     ])
     expect(listeners).toBe(0)
   })
