@@ -160,10 +160,13 @@ function destiny(doc: string) {
 export function quarantineSection() {
   return section('Where copies are kept.', {
     directory: path('Folder of the copies, for our user alone.').prefault('/var/lib/ecluse/quarantine'),
-    keep: duration('How long copies are kept; no effect in this version: for ever.', {
-      min: '1h',
-      max: '3650d',
-    }).exactOptional(),
+    keep: duration(
+      'How long copies are kept: `ecluse quarantine expire` deletes older ones, nothing does by itself.',
+      {
+        min: '1h',
+        max: '3650d',
+      },
+    ).exactOptional(),
   })
 }
 
