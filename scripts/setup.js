@@ -130,7 +130,8 @@ function aptInstall(programs) {
       })
       if (preseed.status !== 0) throw new SetupError('debconf-set-selections failed')
     }
-    run('apt-get', [...wait, '-q', 'update'], { env })
+    const hint = 'needs a repository of Debian packages that answers'
+    run('apt-get', [...wait, '-q', 'update'], { hint, env })
     const options = ['-q', '-y', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold']
     run('apt-get', [...wait, ...options, 'install', ...programs.map((program) => services[program])], {
       hint,

@@ -13,6 +13,7 @@ import {
   type MailSystem,
   type Service,
   type SinkMessage,
+  mailDate,
 } from '@ecluse/fixtures'
 
 let system: MailSystem
@@ -48,7 +49,7 @@ scanners:
 
 const header = (subject: string, more: readonly string[] = []): string =>
   [
-    'Date: Tue, 24 Nov 2026 08:00:00 +0000',
+    `Date: ${mailDate()}`,
     'From: Marie Duval <marie@example.net>',
     'To: Paul Lefort <paul@example.org>',
     `Subject: ${subject}`,

@@ -9,6 +9,7 @@ import {
   verifyDkim,
   type Canonicalization,
   type MailSystem,
+  mailDate,
 } from '@ecluse/fixtures'
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
@@ -16,7 +17,7 @@ const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 20
 /** As untidy as a header may be: what a filter "cleans up" breaks its signature. */
 const message = Buffer.from(
   [
-    'Date: Tue, 24 Nov 2026 08:00:00 +0000',
+    `Date: ${mailDate()}`,
     'FROM:  Marie   Duval  <marie@example.net>',
     'To: Paul Lefort\t<paul@example.org>,',
     '\tfriend@example.com',

@@ -8,6 +8,7 @@ import {
   type MailSystem,
   type SinkMessage,
   type SpamdService,
+  mailDate,
 } from '@ecluse/fixtures'
 
 let system: MailSystem
@@ -28,7 +29,7 @@ scanners:
 const submission = (subject: string) => ({
   mailFrom: 'marie@example.net',
   recipients: ['paul@example.org'],
-  data: `Date: Tue, 24 Nov 2026 08:00:00 +0000
+  data: `Date: ${mailDate()}
 From: Marie Duval <marie@example.net>
 To: Paul Lefort <paul@example.org>
 Subject: ${subject}

@@ -14,6 +14,7 @@ import {
   type EcluseMessageLine,
   type EcluseService,
   type SmtpSink,
+  mailDate,
 } from '@ecluse/fixtures'
 
 let directory = ''
@@ -178,7 +179,7 @@ async function start(scanners: string, reinjectPort = sink.port): Promise<Ecluse
 }
 
 const mail = (body: string): string =>
-  `From: a@example.net\r\nTo: b@example.org\r\nDate: Tue, 24 Nov 2026 08:00:00 +0000\r\nSubject: x\r\n\r\n${body}\r\n`
+  `From: a@example.net\r\nTo: b@example.org\r\nDate: ${mailDate()}\r\nSubject: x\r\n\r\n${body}\r\n`
 
 async function deliver(
   ecluse: EcluseService,
