@@ -23,6 +23,26 @@ export function parseNetwork(text: string): string {
   return `${address}/${length}`
 }
 
+/** `4` or `6` and the bits of the prefix, for a network that {@link parseNetwork} takes; IPv4-mapped is `4`. */
+export function networkKey(text: string): string {
+  const [address = '', length] = parseNetwork(text).split('/')
+  return prefixKey((addressBits(address) ?? '').slice(0, Number(length)), address.includes(':'))
+}
+
+/** The key of the network of one address; every network that holds it has a beginning of this. Absent: it is none. */
+export function addressKey(text: string): string | undefined {
+  const bits = addressBits(text)
+  return bits === undefined ? undefined : prefixKey(bits, bits.length > 32)
+}
+
+/** RFC 4291 section 2.5.5.2. */
+const MAPPED = `${'0'.repeat(80)}${'1'.repeat(16)}`
+
+function prefixKey(bits: string, v6: boolean): string {
+  if (!v6) return `4${bits}`
+  return bits.startsWith(MAPPED) ? `4${bits.slice(MAPPED.length)}` : `6${bits}`
+}
+
 /** Whether the text is an IPv4 or IPv6 address, without brackets, prefix length or zone. */
 export function isIpAddress(text: string): boolean {
   return addressBits(text) !== undefined
