@@ -30,8 +30,8 @@ export interface Authenticated {
   readonly kind: 'authenticated'
   readonly method: AuthenticationMethod
   /**
-   * The domain of the envelope sender, the domain of the From field, or the one that is named: as it was named,
-   * without a dot at the end.
+   * The domain of the envelope sender, the domain of the From field, or the one that is named, in the form that
+   * `comparableDomain` gives.
    */
   readonly identity: 'mail-from' | 'from' | { readonly domain: string }
 }
