@@ -25,7 +25,10 @@ export type UncheckedReason = 'encrypted' | 'too large' | 'scanner failed' | 'li
 /** How the network proved a domain: RFC 6376, RFC 7208, RFC 7489. */
 export type AuthenticationMethod = 'dkim' | 'spf' | 'dmarc'
 
-/** A check that passed, and whose domain it proves. Only what passed is a finding: without one, nothing is known. */
+/**
+ * A check that passed, and whose domain it proves. Only what passed is a finding: without one, nothing is known. It
+ * depends on client and envelope too: the same bytes from elsewhere are not proved by it.
+ */
 export interface Authenticated {
   readonly kind: 'authenticated'
   readonly method: AuthenticationMethod
