@@ -140,3 +140,15 @@ describe('assess', () => {
     expect(assess([eicar, eicar]).viruses).toEqual(['Eicar'])
   })
 })
+
+test('who sent it changes nothing of what was found', () => {
+  const proofs: Finding[] = [
+    { kind: 'authenticated', method: 'spf', identity: 'mail-from' },
+    { kind: 'authenticated', method: 'dkim', identity: { domain: 'example.org' } },
+  ]
+  expect(assess([found('spam', ...proofs)])).toEqual(assess([found('spam')]))
+  const finding: Finding = { kind: 'score', points: 7, symbols: [{ name: 'A', score: 7 }] }
+  expect(assess([found('spam', finding, ...proofs), encrypted])).toEqual(
+    assess([found('spam', finding), encrypted]),
+  )
+})

@@ -14,3 +14,20 @@ export interface Message {
   /** A new reader, from the first byte or from `offset`. The caller consumes or destroys it. */
   open(offset?: number): Readable
 }
+
+const STRAY_BYTE = /\0|\r(?!\n)|(?<!\r)\n/
+const BLANK_LINE = /\n[ \t]+\r/
+const OBSOLETE_FIELD = /(?:^|\n)[\x21-\x39\x3b-\x7e]+[ \t]+:/
+
+/**
+ * Whether every program finds the same fields in a header block: an empty line ends it, CRLF ends each line, no
+ * folded line is blank, no name has blanks behind it (RFC 5322 sections 2.2 and 4.2), and there is no NUL. Where this
+ * does not hold, a field may be hidden from the one who checked the sender, and shown to the one who relies on it.
+ *
+ * @param header as in {@link Message}: one that was cut off has no end
+ */
+export function headerReadsOneWay(header: Buffer): boolean {
+  const text = header.toString('latin1')
+  if (!text.endsWith('\r\n\r\n')) return false
+  return !STRAY_BYTE.test(text) && !BLANK_LINE.test(text) && !OBSOLETE_FIELD.test(text)
+}

@@ -22,8 +22,26 @@ export interface SpamSymbol {
 /** Why content could not be looked at. Short, fixed words: they stand in a header field. */
 export type UncheckedReason = 'encrypted' | 'too large' | 'scanner failed' | 'limits exceeded'
 
-/** One thing that a scanner found. */
+/** How the network proved a domain: RFC 6376, RFC 7208, RFC 7489. */
+export type AuthenticationMethod = 'dkim' | 'spf' | 'dmarc'
+
+/**
+ * A check that passed, and whose domain it proves. Only what passed is a finding: without one, nothing is known. It
+ * depends on client and envelope too: the same bytes from elsewhere are not proved by it.
+ */
+export interface Authenticated {
+  readonly kind: 'authenticated'
+  readonly method: AuthenticationMethod
+  /**
+   * The domain of the envelope sender, the domain of the From field, or the one that is named, in the form that
+   * `comparableDomain` gives.
+   */
+  readonly identity: 'mail-from' | 'from' | { readonly domain: string }
+}
+
+/** One thing that a scanner found. Who sent the message changes no category: only a policy may use it. */
 export type Finding =
+  | Authenticated
   | {
       readonly kind: 'virus'
       /** Printable ASCII, at most 200 characters: adapters make it so. */
@@ -38,7 +56,7 @@ export type Finding =
       readonly symbols: readonly SpamSymbol[]
     }
 
-/** What one scanner says about one message, whole. No findings: clean. */
+/** What one scanner says about one message, whole. Nothing but `authenticated` findings, or none: clean. */
 export interface Verdict {
   readonly findings: readonly Finding[]
 }

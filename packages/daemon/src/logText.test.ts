@@ -216,3 +216,10 @@ test('lines above the level are not written', () => {
   log.error({}, 'worse')
   expect(lines).toEqual(['(!)scanner failed scanner=clamav\n', '(!!)worse\n'])
 })
+
+test('a message of whose sender something is proved is clean', () => {
+  const proved = result({
+    verdict: { findings: [{ kind: 'authenticated', method: 'spf', identity: 'mail-from' }] },
+  } as Partial<ScanResult>)
+  expect(recordOf(proved, []).scanners).toEqual(recordOf(clean, []).scanners)
+})

@@ -108,11 +108,16 @@ function fieldsOf(block: string): string[] {
 
 /** The value of the first field of that name, unfolded, latin1; absent: there is none. */
 export function headerField(header: Buffer, name: string): string | undefined {
+  return headerValues(header, name).next().value
+}
+
+/** The values of all fields of that name, as they stand from the top; each as {@link headerField} gives it. */
+export function* headerValues(header: Buffer, name: string): Generator<string, undefined> {
   const wanted = name.toLowerCase()
   for (const field of fieldsOf(header.toString('latin1'))) {
     const [start = '', found] = FIELD_NAME.exec(field.slice(0, MAX_NAME_LENGTH)) ?? []
     if (found?.toLowerCase() === wanted)
-      return field
+      yield field
         .slice(start.length)
         .replace(/[\r\n]+/g, '')
         .trim()

@@ -65,7 +65,7 @@ export const rspamd = scannerKind({
           { method: 'POST', path: '/checkv2', headers, message: request.message },
           signal,
         )
-        return readRspamdReply(body)
+        return readRspamdReply(body, request.envelope.mailFrom)
       },
       async version(signal) {
         const { server } = await ask({ method: 'GET', path: '/ping', headers: fixed }, signal)

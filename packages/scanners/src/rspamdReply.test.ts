@@ -23,7 +23,9 @@ test.each<[string, object, object]>([
   ['skipped, but refused', { is_skipped: true, action: 'reject', score: 0 }, { points: 15 }],
   ['hostile names', { symbols: { 'a b=\n': { score: 1 } } }, { symbols: [{ name: 'a_b__', score: 1 }] }],
 ])('reads %s', (_, changes, finding) => {
-  expect(readRspamdReply(reply(changes))).toMatchObject({ findings: [{ kind: 'score', ...finding }] })
+  expect(readRspamdReply(reply(changes), 'bob@example.com')).toMatchObject({
+    findings: [{ kind: 'score', ...finding }],
+  })
 })
 
 test('reads a name that objects have anyway', () => {
@@ -31,11 +33,13 @@ test('reads a name that objects have anyway', () => {
     '"symbols":{}',
     '"symbols":{"__proto__":{"score":3},"constructor":{"score":1}}',
   )
-  expect(readRspamdReply(text)).toMatchObject({ findings: [{ symbols: [{ score: 3 }, { score: 1 }] }] })
+  expect(readRspamdReply(text, 'bob@example.com')).toMatchObject({
+    findings: [{ symbols: [{ score: 3 }, { score: 1 }] }],
+  })
 })
 
 test('what its own settings skipped has no score', () => {
-  expect(readRspamdReply(reply({ is_skipped: true, score: 0 }))).toEqual({ findings: [] })
+  expect(readRspamdReply(reply({ is_skipped: true, score: 0 }), 'bob@example.com')).toEqual({ findings: [] })
 })
 
 test.each([
@@ -59,5 +63,7 @@ test.each([
   ['symbols without score', reply({ symbols: { A: {} } })],
   ['symbols that are numbers', reply({ symbols: { A: 1 } })],
 ])('refuses %s', (_, text) => {
-  expect(() => readRspamdReply(text)).toThrow(expect.objectContaining({ code: 'E_SCANNER_PROTOCOL' }))
+  expect(() => readRspamdReply(text, 'bob@example.com')).toThrow(
+    expect.objectContaining({ code: 'E_SCANNER_PROTOCOL' }),
+  )
 })

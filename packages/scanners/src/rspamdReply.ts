@@ -1,5 +1,6 @@
 import { printable, type SpamSymbol, type Verdict } from '@ecluse/core'
 import { protocolError } from './failure.ts'
+import { rspamdProofs } from './proof.ts'
 import { scoreFinding } from './score.ts'
 
 /** Actions that refuse the message: rspamd may choose them whatever the score, as for GTUBE. */
@@ -12,9 +13,10 @@ const DEFAULT_REQUIRED = 15
  * change the points: they are about when, not what, and Postfix is past that. Skipped by rspamd's own settings, without
  * an action: no score.
  *
+ * @param mailFrom envelope sender as it was given to rspamd
  * @throws FilterError E_SCANNER_PROTOCOL: not JSON of that form.
  */
-export function readRspamdReply(text: string): Verdict {
+export function readRspamdReply(text: string, mailFrom: string): Verdict {
   const reply = parseObject(text)
   const action = reply['action']
   const score = reply['score']
@@ -25,7 +27,11 @@ export function readRspamdReply(text: string): Verdict {
   if (reply['is_skipped'] === true && !refusing) return { findings: [] }
   const required = readRequired(reply['required_score'])
   const points = refusing ? Math.max(score, required ?? DEFAULT_REQUIRED) : score
-  return { findings: [scoreFinding(points, required, readSymbols(reply['symbols']))] }
+  const symbols = reply['symbols']
+  if (!isObject(symbols)) throw protocolError('rspamd: no symbols')
+  return {
+    findings: [scoreFinding(points, required, readSymbols(symbols)), ...rspamdProofs(symbols, mailFrom)],
+  }
 }
 
 function readRequired(value: unknown): number | undefined {
@@ -35,9 +41,8 @@ function readRequired(value: unknown): number | undefined {
   return value
 }
 
-function readSymbols(value: unknown): SpamSymbol[] {
-  if (!isObject(value)) throw protocolError('rspamd: no symbols')
-  return Object.entries(value).map(([name, symbol]) => {
+function readSymbols(symbols: Readonly<Record<string, unknown>>): SpamSymbol[] {
+  return Object.entries(symbols).map(([name, symbol]) => {
     const score = isObject(symbol) ? symbol['score'] : undefined
     if (typeof score !== 'number') throw protocolError(`rspamd: symbol without score: ${printable(name)}`)
     return { name, score }

@@ -19,6 +19,7 @@ import {
 import { envelopeText } from './envelopeText.ts'
 import { exchange, type Question } from './exchange.ts'
 import { abortFailure, scannerFailure } from './failure.ts'
+import { spamassassinProofs } from './proof.ts'
 import { scoreFinding } from './score.ts'
 import { readEngine, readReportTable, readSpamdReply } from './spamdReply.ts'
 
@@ -63,7 +64,9 @@ export const spamd = scannerKind({
         const fields = options.user === undefined ? [] : [`User: ${envelopeText(options.user)}`]
         const question = await questionFor(request, fields, options.compress)
         const { points, required, body } = readSpamdReply(await ask(question, signal))
-        return { findings: [scoreFinding(points, required, readReportTable(body))] }
+        const symbols = readReportTable(body)
+        const proofs = spamassassinProofs(symbols, request)
+        return { findings: [scoreFinding(points, required, symbols), ...proofs] }
       },
       // PING tells the version of the protocol only: a message of one line costs a scan, and proves that it scans.
       async version(signal) {
