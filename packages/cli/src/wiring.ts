@@ -8,7 +8,7 @@ import {
   type ListenConfig,
   type ReinjectConfig,
 } from '@ecluse/core'
-import type { DaemonOptions, Log } from '@ecluse/daemon'
+import type { DaemonOptions, Log, ReloadableOptions } from '@ecluse/daemon'
 import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
 import { SCANNER_KINDS } from '@ecluse/scanners'
 
@@ -21,23 +21,45 @@ const VERSION_INTERVAL_MS = 10_000
  * @throws FilterError E_CONFIG when a file that the configuration names cannot be read
  */
 export async function daemonOptions(config: Config, log: Log): Promise<DaemonOptions> {
-  const { hostname, alertHeader, policy, limits } = config
   return {
-    hostname,
+    ...reloadableOptions(config),
+    ...(await connections(config)),
+    hostname: config.hostname,
+    spool: config.spool,
+    quarantineDirectory: config.quarantine.directory,
+    versionIntervalMs: VERSION_INTERVAL_MS,
+    http: config.http.address,
+    log,
+  }
+}
+
+/** The part of {@link daemonOptions} that can be put in force while mail runs. Opens nothing. */
+export function reloadableOptions(config: Config): ReloadableOptions {
+  const { alertHeader, policy, limits } = config
+  return {
     alertHeader,
-    receivers: await Promise.all(config.listen.map((listen) => receiverOptions(listen, config))),
-    reinject: await reinjectOptions(config.reinject, hostname),
     scanners: configuredScanners(config),
     policyFor: () => policy,
     isLocal: localDomains(config.localDomains),
     networks: config.networks,
-    spool: config.spool,
-    quarantineDirectory: config.quarantine.directory,
     limits: { concurrency: limits.concurrency, deadlineMs: limits.deadline },
-    versionIntervalMs: VERSION_INTERVAL_MS,
     drainMs: limits.drain,
-    http: config.http.address,
-    log,
+  }
+}
+
+/**
+ * Reads every file that the configuration names and that a start would read.
+ *
+ * @throws FilterError E_CONFIG when one cannot be used
+ */
+export async function checkFiles(config: Config): Promise<void> {
+  await connections(config)
+}
+
+async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject'>> {
+  return {
+    receivers: await Promise.all(config.listen.map((listen) => receiverOptions(listen, config))),
+    reinject: await reinjectOptions(config.reinject, config.hostname),
   }
 }
 
@@ -53,6 +75,7 @@ function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
       timeoutMs: timeout,
       ...(maxSize !== undefined && { maxSizeBytes: maxSize }),
       onError,
+      options,
       scanner: kind.create(name, options),
     }
   })

@@ -82,6 +82,11 @@ export interface ConfiguredScanner {
   /** Absent: no limit. */
   readonly maxSizeBytes?: number
   readonly onError: OnError
+  /**
+   * What `scanner` was made of: with the same name, kind and options, a reload keeps the scanner that is there.
+   * Absent: no other is the same.
+   */
+  readonly options?: unknown
   readonly scanner: Scanner
 }
 

@@ -108,11 +108,11 @@ test('a connection that is refused is told of', async () => {
   ])
 })
 
-test('a bug before there is a message: 451 at DATA, counted, told with its stack, nothing leaks', async () => {
+test('a bug before there is a record: 451 at the dot, counted, told with its stack, nothing leaks', async () => {
   const kit = await startTestDaemon({ isLocal: fail })
   const client = await kit.greet()
-  const { data } = await sendMail(client, { to: ['r@example.org'] })
-  expect(data).toMatch(/^451 4\./)
+  const { dot } = await sendMail(client, { to: ['r@example.org'] })
+  expect(dot).toEqual(['451 4.5.0 Error in processing'])
   expect(await client.ask('NOOP')).toMatch(/^250 /)
   expect(kit.lines.filter(({ level }) => level === 'error')).toMatchObject([
     { event: 'bug', err: { stack: expect.stringContaining('a bug of ours') } },

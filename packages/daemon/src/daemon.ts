@@ -1,12 +1,5 @@
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
-import {
-  formatAddress,
-  type Address,
-  type ConfiguredScanner,
-  type LocalDomains,
-  type PolicyLookup,
-  type ScannerVersion,
-} from '@ecluse/core'
+import { formatAddress, type Address, type Scanner, type ScannerVersion } from '@ecluse/core'
 import {
   createReceiver,
   createReinjector,
@@ -24,24 +17,17 @@ import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
 import { directionBy } from './direction.ts'
+import { PartsInUse, type MessageParts } from './parts.ts'
+import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
-export interface DaemonOptions {
+export interface DaemonOptions extends ReloadableOptions {
   readonly hostname: string
-  readonly alertHeader: string
   readonly receivers: readonly ReceiverOptions[]
   readonly reinject: ReinjectOptions
-  readonly scanners: readonly ConfiguredScanner[]
-  readonly policyFor: PolicyLookup
-  readonly isLocal: LocalDomains
-  /** CIDR: mail from these clients is our own, "originating". */
-  readonly networks: readonly string[]
   readonly spool: SpoolOptions
   readonly quarantineDirectory: string
-  readonly limits: { readonly concurrency: number; readonly deadlineMs: number }
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
-  /** How long `close` may take to finish what runs. */
-  readonly drainMs: number
   /** Absent: no HTTP. */
   readonly http?: Address
   readonly log: Log
@@ -55,6 +41,16 @@ export interface Daemon {
   /** What each scanner said last. */
   versions(): ReadonlyMap<string, ScannerVersion>
   notReady(): readonly string[]
+  /**
+   * Exchanges what may be exchanged while mail runs, all at once: each message works to its end with what was in force
+   * at its dot. Scanners with the same name, kind and options stay as they are; the others are closed when the last
+   * message that uses them is done. Several calls run one after the other, in their order.
+   *
+   * @param read called when it is its turn; a rejection changes nothing
+   * @returns whether it is in force; false: the daemon is closing, and nothing was done
+   * @throws what `read` threw, or what was wrong with what it gave
+   */
+  reload(read: ReadOptions): Promise<boolean>
   /** Takes no new mail, finishes what runs, frees everything. */
   close(): Promise<void>
 }
@@ -68,12 +64,13 @@ export interface Daemon {
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const stack = new ReleaseStack()
   try {
-    const { intake, readiness, metrics } = await openParts(options, stack)
+    const { intake, readiness, metrics, reloader } = await openParts(options, stack)
     const http =
       options.http && (await listenHttp(options.http, { notReady: () => readiness.notReady(), metrics }))
     if (http) stack.push(() => http.close())
     const receivers: Receiver[] = []
-    stack.push(async () => await drain(intake, receivers, options.drainMs))
+    stack.push(async () => await drain(intake, receivers, reloader.current.drainMs))
+    stack.push(() => reloader.stop())
     for (const receiver of options.receivers) {
       receivers.push(
         await createReceiver(receiver, intake, (event) => tellOf(event, { log: options.log, metrics })),
@@ -84,6 +81,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       receivers,
       versions: () => readiness.versions(),
       notReady: () => readiness.notReady(),
+      reload: (read) => reloader.reload(read),
       close: () => stack.release(),
     }
   } catch (error) {
@@ -128,12 +126,17 @@ function tellOf(event: ReceiverEvent, { log, metrics }: { log: Log; metrics: Met
   log.error({ ...fields, err: cause }, 'internal error on a connection')
 }
 
+/** What is between listener and next hop. */
+interface OpenedParts {
+  readonly intake: Intake
+  readonly readiness: Readiness
+  readonly metrics: Metrics
+  readonly reloader: Reloader
+}
+
 /** Everything between listener and next hop; asked once whether it answers. */
-async function openParts(
-  options: DaemonOptions,
-  stack: ReleaseStack,
-): Promise<{ intake: Intake; readiness: Readiness; metrics: Metrics }> {
-  const { hostname, alertHeader, scanners, policyFor, isLocal, limits, log } = options
+async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<OpenedParts> {
+  const { hostname, log } = options
   const spool = createSpool(options.spool)
   const quarantine = createFileStore(options.quarantineDirectory)
   await Promise.all([spool.prepare(), quarantine.prepare()])
@@ -141,22 +144,27 @@ async function openParts(
   const reinjector = createReinjector(options.reinject)
   // A next hop that does not answer QUIT must not hold us up.
   stack.push(() => atMost(Math.min(LEAVE_MS, options.drainMs), reinjector.close()))
-  for (const { scanner } of scanners) stack.push(async () => await scanner.close?.())
   const metrics: Metrics = new Metrics({
     inFlight: () => intake.inFlight,
     quarantineBytes: async () => (await quarantine.usage()).bytes,
   })
-  const parts = { hostname, alertHeader, scanners, policyFor, isLocal, quarantine, reinjector }
-  const intake: Intake = createIntake({
-    spool,
-    parts: () => parts,
-    directionOf: directionBy(options.networks, isLocal),
-    ...limits,
-    log,
-    metrics,
+  const partsOf = (from: ReloadableOptions): MessageParts => ({
+    pipeline: { ...from, hostname, quarantine, reinjector },
+    directionOf: directionBy(from.networks, from.isLocal),
+    ...from.limits,
   })
+  const closing = closeScanners(log)
+  const parts = new PartsInUse(partsOf(options), ({ scanners, names }) => {
+    closing.close(scanners)
+    for (const name of names) metrics.forgetScans(name)
+  })
+  stack.push(async () => {
+    closing.close(parts.end())
+    await closing.done()
+  })
+  const intake: Intake = createIntake({ spool, parts, log, metrics })
   const readiness = watchReadiness({
-    scanners,
+    scanners: options.scanners,
     reinjector,
     folders: async () => void (await Promise.all([spool.check(), quarantine.check()])),
     intervalMs: options.versionIntervalMs,
@@ -165,8 +173,38 @@ async function openParts(
     metrics,
   })
   stack.push(() => readiness.close())
+  const reloader = new Reloader(options, {
+    apply(next) {
+      parts.swap(partsOf(next))
+      // Not waited for: mail goes on with a scanner that has not answered yet, as after the start.
+      void readiness.watch(next.scanners)
+    },
+    abandon: (scanners) => closing.close(scanners.map(({ scanner }) => scanner)),
+    count: (result) => metrics.reload(result),
+  })
   await readiness.ask()
-  return { intake, readiness, metrics }
+  return { intake, readiness, metrics, reloader }
+}
+
+/** Closes scanners in the background; one that cannot be closed is told of, and nothing else. */
+function closeScanners(log: Log): { close(scanners: readonly Scanner[]): void; done(): Promise<void> } {
+  const running = new Set<Promise<void>>()
+  const closeOne = async (scanner: Scanner): Promise<void> => {
+    try {
+      await scanner.close?.()
+    } catch (error) {
+      log.warn({ err: error }, 'scanner not closed')
+    }
+  }
+  return {
+    close(scanners) {
+      for (const scanner of scanners) {
+        const closing = closeOne(scanner).finally(() => running.delete(closing))
+        running.add(closing)
+      }
+    },
+    done: async () => void (await Promise.all(running)),
+  }
 }
 
 /** What was opened, closed in the opposite order, once, however often it is asked for. */

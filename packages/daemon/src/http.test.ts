@@ -40,6 +40,8 @@ test('/metrics has every metric of the contract from the start', async () => {
   const names = new Set([...body.matchAll(/^# TYPE (ecluse_\w+)/gm)].map(([, name]) => name))
   expect(names).toEqual(
     new Set([
+      'ecluse_config_last_reload_success_timestamp_seconds',
+      'ecluse_config_reloads_total',
       'ecluse_in_flight_messages',
       'ecluse_internal_errors_total',
       'ecluse_message_bytes',

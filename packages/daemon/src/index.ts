@@ -1,4 +1,5 @@
 export * from './daemon.ts'
 export { createLog, stderrTarget } from './logOutput.ts'
-export type { Log, LogLevel, LogTarget } from './log.ts'
+export type { ReadOptions, ReloadableOptions } from './reload.ts'
+export type { LevelledLog, Log, LogLevel, LogTarget } from './log.ts'
 export type { MessageRecord } from './record.ts'

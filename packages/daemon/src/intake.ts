@@ -9,18 +9,14 @@ import {
 } from '@ecluse/mail'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
-import { processMessage, repliesFor, type Outcome, type PipelineParts } from './pipeline.ts'
+import type { MessageParts, PartsInUse } from './parts.ts'
+import { processMessage, repliesFor, type Outcome } from './pipeline.ts'
 import { messageRecord, type Direction, type Handled } from './record.ts'
 
 export interface IntakeOptions {
   readonly spool: Spool
-  /** The parts at the time a message comes in. */
-  readonly parts: () => PipelineParts
-  readonly directionOf: (envelope: Envelope) => Direction
-  /** Most messages between DATA and reply. */
-  readonly concurrency: number
-  /** From the final dot to the reply. */
-  readonly deadlineMs: number
+  /** Each message borrows them at its dot, and works with these to its end. */
+  readonly parts: PartsInUse
   readonly log: Log
   readonly metrics: Metrics
 }
@@ -42,7 +38,7 @@ const SHUTTING_DOWN: SmtpReply = {
 const BUSY: SmtpReply = { code: 451, enhanced: '4.3.2', text: 'Too many messages at once, try again later' }
 
 export function createIntake(options: IntakeOptions): Intake {
-  const { spool, concurrency } = options
+  const { spool, parts } = options
   const work: Work = { running: new Set() }
   let inFlight = 0
   let draining = false
@@ -50,7 +46,7 @@ export function createIntake(options: IntakeOptions): Intake {
 
   const admit = (): SmtpReply | undefined => {
     if (draining) return SHUTTING_DOWN
-    return inFlight >= concurrency ? BUSY : undefined
+    return inFlight >= parts.newest.concurrency ? BUSY : undefined
   }
   const release = (): void => {
     inFlight--
@@ -64,7 +60,7 @@ export function createIntake(options: IntakeOptions): Intake {
     begin(envelope) {
       const refusal = admit()
       if (refusal) return refusal
-      const received = { envelope, direction: options.directionOf(envelope), writer: spool.create() }
+      const received = { envelope, writer: spool.create() }
       // Behind all that could throw: who is counted must be released.
       inFlight++
       return transaction(options, received, { work, release })
@@ -92,7 +88,6 @@ interface Work {
 /** A message that comes in. */
 interface Incoming {
   readonly envelope: Envelope
-  readonly direction: Direction
   readonly writer: SpoolWriter
 }
 
@@ -115,17 +110,20 @@ function transaction(
   return {
     write: (chunk) => writer.write(chunk),
     async end() {
+      const borrowed = options.parts.borrow()
+      const { parts } = borrowed
       const controller = new AbortController()
       work.running.add(controller)
       if (work.stopped) controller.abort(work.stopped)
       const timer = setTimeout(() => {
-        controller.abort(new FilterError('E_ABORTED', `no result in ${options.deadlineMs} ms`))
-      }, options.deadlineMs)
+        controller.abort(new FilterError('E_ABORTED', `no result in ${parts.deadlineMs} ms`))
+      }, parts.deadlineMs)
       try {
-        return await handle(options, { ...incoming, startedAt }, controller.signal)
+        return await handle(options, { ...incoming, parts, startedAt }, controller.signal)
       } finally {
         clearTimeout(timer)
         work.running.delete(controller)
+        borrowed.release()
         release()
       }
     },
@@ -135,14 +133,22 @@ function transaction(
   }
 }
 
-/** Never rejects: whatever broke is a 4xx for this message alone. */
+/** A message that came to its dot. */
+interface Complete extends Incoming {
+  readonly parts: MessageParts
+  readonly startedAt: number
+}
+
+/** Whatever broke is a 4xx for this message alone. Rejects only where a bug leaves nothing to record. */
 async function handle(
   options: IntakeOptions,
-  { envelope, direction, writer, startedAt }: Incoming & { readonly startedAt: number },
+  complete: Complete,
   signal: AbortSignal,
 ): Promise<readonly SmtpReply[]> {
+  const { envelope, parts, writer, startedAt } = complete
   const receiveMs = performance.now() - startedAt
   const { id } = writer
+  const direction = await directionOf(options, complete)
   let handled: Handled = { id, sizeBytes: 0, digest: '', envelope, direction, receiveMs }
   let outcome: Outcome | undefined
   let replies: readonly SmtpReply[]
@@ -151,7 +157,7 @@ async function handle(
     try {
       const { sizeBytes, digest, header } = message
       handled = { ...handled, sizeBytes, digest, header }
-      outcome = await processMessage(options.parts(), { envelope, message, receivedAt: new Date() }, signal)
+      outcome = await processMessage(parts.pipeline, { envelope, message, receivedAt: new Date() }, signal)
       replies = outcome.replies
     } finally {
       await free(options, message)
@@ -165,8 +171,21 @@ async function handle(
   return sent
 }
 
+/** @throws what the rules throw, the spool freed: the client gets its 4xx from the listener */
+async function directionOf(
+  options: IntakeOptions,
+  { envelope, parts, writer }: Complete,
+): Promise<Direction> {
+  try {
+    return parts.directionOf(envelope)
+  } catch (error) {
+    await free(options, { id: writer.id, discard: () => writer.discard() })
+    throw error
+  }
+}
+
 /** Never rejects: what became of the message stands by now, and nobody shall send it again for this. */
-async function free(options: IntakeOptions, message: SpooledMessage): Promise<void> {
+async function free(options: IntakeOptions, message: Pick<SpooledMessage, 'id' | 'discard'>): Promise<void> {
   try {
     await message.discard()
   } catch (error) {

@@ -14,6 +14,11 @@ export interface Log {
   message(record: MessageRecord): void
 }
 
+/** A log whose least important lines can be chosen anew while it is written. */
+export interface LevelledLog extends Log {
+  setLevel(level: LogLevel): void
+}
+
 /** Where lines go: whole lines with their newline. */
 export interface LogTarget {
   write(line: string): void

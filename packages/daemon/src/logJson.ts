@@ -1,9 +1,9 @@
 import pino from 'pino'
-import { describeError, type Log, type LogFields, type LogLevel, type LogTarget } from './log.ts'
+import { describeError, type LevelledLog, type LogFields, type LogLevel, type LogTarget } from './log.ts'
 import type { MessageRecord } from './record.ts'
 
 /** One JSON object a line. */
-export function jsonLog(level: LogLevel, target: LogTarget): Log {
+export function jsonLog(level: LogLevel, target: LogTarget): LevelledLog {
   const logger = pino(
     {
       level,
@@ -20,6 +20,9 @@ export function jsonLog(level: LogLevel, target: LogTarget): Log {
     info: (fields, message) => logger.info(fields, message),
     debug: (fields, message) => logger.debug(fields, message),
     message: (record) => logger.info(messageEvent(record)),
+    setLevel(next) {
+      logger.level = next
+    },
   }
 }
 

@@ -1,5 +1,5 @@
 import pino from 'pino'
-import type { Log, LogLevel, LogTarget } from './log.ts'
+import type { LevelledLog, LogLevel, LogTarget } from './log.ts'
 import { jsonLog } from './logJson.ts'
 import { textLog } from './logText.ts'
 
@@ -8,6 +8,6 @@ export function stderrTarget(): LogTarget {
   return pino.destination({ fd: 2, sync: true })
 }
 
-export function createLog(level: LogLevel, format: 'json' | 'text', target: LogTarget): Log {
+export function createLog(level: LogLevel, format: 'json' | 'text', target: LogTarget): LevelledLog {
   return format === 'json' ? jsonLog(level, target) : textLog(level, target)
 }

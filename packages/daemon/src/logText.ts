@@ -1,14 +1,21 @@
 import { formatScore } from '@ecluse/core'
 import { headerField } from '@ecluse/mail'
-import { LOG_LEVELS, describeError, type Log, type LogFields, type LogLevel, type LogTarget } from './log.ts'
+import {
+  LOG_LEVELS,
+  describeError,
+  type LevelledLog,
+  type LogFields,
+  type LogLevel,
+  type LogTarget,
+} from './log.ts'
 import type { Direction, MessageRecord, RecipientOutcome, RecipientRecord } from './record.ts'
 
 /** amavisd's marks of severity. */
 const MARKS: Readonly<Record<LogLevel, string>> = { error: '(!!)', warn: '(!)', info: '', debug: '' }
 
 /** Lines in amavisd-new's form, without time: journald, syslog and containers put that in front. */
-export function textLog(level: LogLevel, target: LogTarget): Log {
-  const most = LOG_LEVELS.indexOf(level)
+export function textLog(level: LogLevel, target: LogTarget): LevelledLog {
+  let most = LOG_LEVELS.indexOf(level)
   const line =
     (of: LogLevel) =>
     (fields: LogFields, message: string): void => {
@@ -23,6 +30,9 @@ export function textLog(level: LogLevel, target: LogTarget): Log {
     debug: line('debug'),
     message: (record) => {
       if (most >= LOG_LEVELS.indexOf('info')) for (const text of messageLines(record)) target.write(text)
+    },
+    setLevel(next) {
+      most = LOG_LEVELS.indexOf(next)
     },
   }
 }

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 import { CATEGORIES } from '@ecluse/core'
 import type { Outcome } from './pipeline.ts'
-import type { MessageRecord } from './record.ts'
+import { SCAN_VERDICTS, type MessageRecord } from './record.ts'
 
 /** What the gauges read when they are asked. */
 export interface GaugeSources {
@@ -78,6 +78,17 @@ export class Metrics {
     labelNames: ['category'],
     registers: this.#registers,
   })
+  readonly #reloads = new Counter({
+    name: 'ecluse_config_reloads_total',
+    help: 'Reloads while mail ran, by how they ended; after an error everything is as before.',
+    labelNames: ['result'],
+    registers: this.#registers,
+  })
+  readonly #reloadSuccess = new Gauge({
+    name: 'ecluse_config_last_reload_success_timestamp_seconds',
+    help: 'When what is in force was read: at the last reload without error, or at the start.',
+    registers: this.#registers,
+  })
   readonly internalErrors = new Counter({
     name: 'ecluse_internal_errors_total',
     help: 'Errors that nobody foresaw: each is a bug.',
@@ -104,6 +115,8 @@ export class Metrics {
     })
     for (const result of ['ok', 'tempfail', 'reject', 'error']) this.#reinjections.inc({ result }, 0)
     for (const category of CATEGORIES) this.#quarantined.inc({ category }, 0)
+    for (const result of ['ok', 'error']) this.#reloads.inc({ result }, 0)
+    this.#reloadSuccess.setToCurrentTime()
   }
 
   record(record: MessageRecord, outcome: Outcome | undefined): void {
@@ -139,5 +152,21 @@ export class Metrics {
     if (state.signatureTimestamp !== undefined) {
       this.#signatureTimestamp.set({ scanner }, state.signatureTimestamp)
     }
+  }
+  /** What a scanner said of itself; for one that is not asked any more. */
+  forgetScanner(scanner: string): void {
+    this.#scannerUp.remove({ scanner })
+    this.#signatureTimestamp.remove({ scanner })
+  }
+
+  /** What a scanner said of messages; for one that no message asks any more. */
+  forgetScans(scanner: string): void {
+    this.#scanSeconds.remove({ scanner })
+    for (const verdict of SCAN_VERDICTS) this.#scans.remove({ scanner, verdict })
+  }
+
+  reload(result: 'ok' | 'error'): void {
+    this.#reloads.inc({ result })
+    if (result === 'ok') this.#reloadSuccess.setToCurrentTime()
   }
 }

@@ -23,6 +23,8 @@ export interface Readiness {
   versions(): ReadonlyMap<string, ScannerVersion>
   /** Asks everything now. Never rejects. */
   ask(): Promise<void>
+  /** Asks these scanners from here on, new ones at once, and forgets the others. Never rejects. */
+  watch(scanners: readonly ConfiguredScanner[]): Promise<void>
   close(): void
 }
 
@@ -30,39 +32,20 @@ export interface Readiness {
 const NEXT_HOP_INTERVAL_MS = 60_000
 
 export function watchReadiness(options: ReadinessOptions): Readiness {
-  const { scanners, reinjector, folders, log, metrics } = options
+  const { reinjector, folders } = options
   const reasons = new Map<string, string>()
-  const versions = new Map<string, ScannerVersion>()
+  const question = questioner(options, reasons)
+  const scanners = watchScanners(options, { question, reasons })
   let nextHopAskedAt = -Infinity
 
-  const question = async (name: string, ask: (signal: AbortSignal) => Promise<void>): Promise<boolean> => {
-    try {
-      await ask(AbortSignal.timeout(options.timeoutMs))
-      if (reasons.delete(name)) log.info({ name }, 'answers again')
-      return true
-    } catch (error) {
-      const why = error instanceof FilterError ? `${error.code}: ${error.message}` : String(error)
-      if (reasons.get(name) !== why) log.warn({ name, err: error }, 'does not answer')
-      reasons.set(name, why)
-      return false
-    }
-  }
-  const askScanner = async ({ name, scanner }: ConfiguredScanner): Promise<void> => {
-    const up = await question(`scanner ${name}`, async (signal) => {
-      versions.set(name, await scanner.version(signal))
-    })
-    if (!up) versions.delete(name)
-    const signatureTimestamp = versions.get(name)?.signatureTimestamp
-    metrics.scanner(name, { up, ...(signatureTimestamp !== undefined && { signatureTimestamp }) })
-  }
   const askNextHop = async (): Promise<void> => {
     const now = performance.now()
     if (!reasons.has('reinject') && now - nextHopAskedAt < NEXT_HOP_INTERVAL_MS) return
     nextHopAskedAt = now
-    await question('reinject', async (signal) => void (await reinjector.probe(signal)))
+    await question('reinject', (signal) => reinjector.probe(signal))
   }
   const ask = async (): Promise<void> => {
-    await Promise.all([...scanners.map(askScanner), askNextHop(), question('folders', folders)])
+    await Promise.all([scanners.ask(), askNextHop(), question('folders', folders)])
   }
 
   let asking = false
@@ -75,8 +58,79 @@ export function watchReadiness(options: ReadinessOptions): Readiness {
   }, options.intervalMs)
   return {
     notReady: () => [...reasons].map(([name, why]) => `${name}: ${why}`),
-    versions: () => versions,
+    versions: scanners.versions,
     ask,
+    watch: scanners.watch,
     close: () => clearInterval(timer),
   }
+}
+
+/**
+ * Asks and keeps the reason where there is no answer. Never rejects.
+ *
+ * @param counts whether the answer is still of use when it is here
+ * @returns absent: no answer
+ */
+type Question = <T>(
+  name: string,
+  ask: (signal: AbortSignal) => Promise<T>,
+  counts?: () => boolean,
+) => Promise<T | undefined>
+
+function questioner({ timeoutMs, log }: ReadinessOptions, reasons: Map<string, string>): Question {
+  return async (name, ask, counts = () => true) => {
+    try {
+      const answer = await ask(AbortSignal.timeout(timeoutMs))
+      if (counts() && reasons.delete(name)) log.info({ name }, 'answers again')
+      return answer
+    } catch (error) {
+      if (!counts()) return undefined
+      const why = error instanceof FilterError ? `${error.code}: ${error.message}` : String(error)
+      if (reasons.get(name) !== why) log.warn({ name, err: error }, 'does not answer')
+      reasons.set(name, why)
+      return undefined
+    }
+  }
+}
+
+function watchScanners(
+  { scanners: first, metrics }: ReadinessOptions,
+  { question, reasons }: { question: Question; reasons: Map<string, string> },
+): Pick<Readiness, 'ask' | 'watch' | 'versions'> {
+  const versions = new Map<string, ScannerVersion>()
+  let watched = first
+
+  const askScanner = async (configured: ConfiguredScanner): Promise<void> => {
+    const { name, scanner } = configured
+    const isWatched = (): boolean => has(watched, configured)
+    const version = await question(`scanner ${name}`, (signal) => scanner.version(signal), isWatched)
+    // Exchanged while it was asked: its name may be another one's by now.
+    if (!isWatched()) return
+    if (version) versions.set(name, version)
+    else versions.delete(name)
+    const signatureTimestamp = version?.signatureTimestamp
+    metrics.scanner(name, {
+      up: version !== undefined,
+      ...(signatureTimestamp !== undefined && { signatureTimestamp }),
+    })
+  }
+  return {
+    versions: () => versions,
+    ask: async () => void (await Promise.all(watched.map(askScanner))),
+    async watch(scanners) {
+      const gone = watched.filter((scanner) => !has(scanners, scanner))
+      const added = scanners.filter((scanner) => !has(watched, scanner))
+      watched = scanners
+      for (const { name } of gone) {
+        reasons.delete(`scanner ${name}`)
+        versions.delete(name)
+        metrics.forgetScanner(name)
+      }
+      await Promise.all(added.map(askScanner))
+    },
+  }
+}
+
+function has(scanners: readonly ConfiguredScanner[], { name, scanner }: ConfiguredScanner): boolean {
+  return scanners.some((of) => of.name === name && of.scanner === scanner)
 }

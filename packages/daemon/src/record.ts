@@ -15,7 +15,8 @@ import type { Outcome, StageTimes } from './pipeline.ts'
 export type Direction = 'inbound' | 'outbound' | 'internal' | 'open-relay'
 
 /** What one scanner said, as a metric label. */
-type ScanVerdict = 'clean' | 'virus' | 'spam' | 'unchecked' | 'error' | 'timeout'
+export const SCAN_VERDICTS = ['clean', 'virus', 'spam', 'unchecked', 'error', 'timeout'] as const
+type ScanVerdict = (typeof SCAN_VERDICTS)[number]
 
 /** What was done for one recipient. */
 export type RecipientOutcome = 'relayed' | 'discarded' | 'rejected' | 'bounced' | 'tempfailed'

@@ -1,6 +1,7 @@
 import { CONFIG_OPTION, configFile, type Command } from '../command.ts'
 import { loadConfig } from '../loadConfig.ts'
 import { describeError, escapeControls } from '../terminal.ts'
+import { checkFiles } from '../wiring.ts'
 
 /** `check`. */
 export const check: Command = {
@@ -18,6 +19,7 @@ export const check: Command = {
       for (const error of loaded.errors) around.complain(describeError(error))
       return 2
     }
+    await checkFiles(loaded.config)
     if (args.options['print'] === true) {
       // Only the configuration goes to stdout: it may become a file.
       for (const warning of loaded.warnings) around.complain(`warning: ${describeError(warning)}`)

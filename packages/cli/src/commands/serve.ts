@@ -1,6 +1,7 @@
 import { createLog, startDaemon, stderrTarget, type Daemon, type Log } from '@ecluse/daemon'
 import { CONFIG_OPTION, configFile, type Command } from '../command.ts'
 import { loadConfig } from '../loadConfig.ts'
+import { reloading } from '../reload.ts'
 import { describeError } from '../terminal.ts'
 import { daemonOptions } from '../wiring.ts'
 
@@ -8,20 +9,24 @@ import { daemonOptions } from '../wiring.ts'
 export const serve: Command = {
   name: 'serve',
   usage: '--config FILE',
-  summary: 'Runs the filter until SIGTERM; prints "ready" with its addresses when it can take mail.',
+  summary:
+    'Runs the filter until SIGTERM; prints "ready" with its addresses when it can take mail; SIGHUP reloads.',
   options: { config: CONFIG_OPTION },
   async run(args, around) {
-    const loaded = await loadConfig(configFile(args), around)
+    const hangups = watchHangups()
+    const file = configFile(args)
+    const loaded = await loadConfig(file, around)
     if ('errors' in loaded) {
       for (const error of loaded.errors) around.complain(describeError(error))
       return 2
     }
-    const { level, format } = loaded.config.log
-    const log = createLog(level, format, stderrTarget())
+    const { config } = loaded
+    const log = createLog(config.log.level, config.log.format, stderrTarget())
     for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
-    const stopped = stopSignal(log)
-    const daemon = await startDaemon(await daemonOptions(loaded.config, log))
+    const stopped = stopSignal()
+    const daemon = await startDaemon(await daemonOptions(config, log))
     announce(daemon, log)
+    hangups.listen(reloading({ daemon, config, file, around, log }))
     around.out(`ready ${daemon.addresses.join(', ')}\n`)
     log.info({ signal: await stopped }, 'stopping')
     await daemon.close()
@@ -35,11 +40,27 @@ function announce(daemon: Daemon, log: Log): void {
   log.info({ addresses: daemon.addresses, notReady: daemon.notReady() }, 'ready')
 }
 
-/** The first signal ends the daemon in order; a second one ends the process as usual. */
-function stopSignal(log: Log): Promise<string> {
+/**
+ * SIGHUP does not end the process, from here on. One that comes before there is a listener is kept for it: the file may
+ * have changed since it was read.
+ */
+function watchHangups(): { listen(onHangup: () => Promise<void>): void } {
+  let listener: (() => Promise<void>) | undefined
+  let early = false
   process.on('SIGHUP', () => {
-    log.warn({}, 'SIGHUP: this version does not reload, restart it instead')
+    if (listener) void listener()
+    else early = true
   })
+  return {
+    listen(onHangup) {
+      listener = onHangup
+      if (early) void onHangup()
+    },
+  }
+}
+
+/** The first signal ends the daemon in order; a second one ends the process as usual. */
+function stopSignal(): Promise<string> {
   return new Promise((resolve) => {
     const stop = (signal: string): void => {
       process.off('SIGTERM', stop)

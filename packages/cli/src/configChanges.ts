@@ -1,0 +1,61 @@
+import { isDeepStrictEqual } from 'node:util'
+import { WITHOUT_EFFECT, type Config } from '@ecluse/core'
+
+/** What a new configuration changes. Names in the order of the schema. */
+export interface ConfigChanges {
+  /** Top-level keys of which something is put in force at once. */
+  readonly applied: readonly string[]
+  /** Keys whose old value stays until a restart: `listen`, `limits.messageSize`. */
+  readonly needRestart: readonly string[]
+}
+
+/** Keys that are put in force while mail runs. What is not here needs a restart. */
+const RELOADED: ReadonlySet<string> = new Set([
+  'scanners',
+  'localDomains',
+  'networks',
+  'policy',
+  'alertHeader',
+  'limits.concurrency',
+  'limits.deadline',
+  'limits.drain',
+  'log.level',
+])
+/** Keys that the daemon does not look at. */
+const UNUSED: ReadonlySet<string> = new Set([...WITHOUT_EFFECT, 'quarantine.keep'])
+/** Sections of which each key is on its own. */
+const SPLIT = ['limits', 'log', 'quarantine'] as const
+
+/**
+ * Compares values, not how they are written.
+ *
+ * @param started what the daemon was started with
+ * @param inForce what was last put in force
+ */
+export function configChanges(
+  { started, inForce }: { readonly started: Config; readonly inForce: Config },
+  next: Config,
+): ConfigChanges {
+  const applied = changedKeys(inForce, next).filter((key) => RELOADED.has(key))
+  return {
+    applied: [...new Set(applied.map((key) => key.split('.', 1)[0] ?? key))],
+    needRestart: changedKeys(started, next).filter((key) => !RELOADED.has(key) && !UNUSED.has(key)),
+  }
+}
+
+function changedKeys(before: Config, after: Config): string[] {
+  const [old, fresh] = [flatten(before), flatten(after)]
+  const keys = new Set([...fresh.keys(), ...old.keys()])
+  return [...keys].filter((key) => !isDeepStrictEqual(old.get(key), fresh.get(key)))
+}
+
+/** Top-level keys, and `section.key` of the sections that are split. */
+function flatten(config: Config): Map<string, unknown> {
+  const isSplit = (key: string): key is (typeof SPLIT)[number] => SPLIT.some((name) => name === key)
+  const entries = Object.entries(config).flatMap(([key, value]) =>
+    isSplit(key)
+      ? Object.entries(config[key]).map(([name, inner]): [string, unknown] => [`${key}.${name}`, inner])
+      : [[key, value] as [string, unknown]],
+  )
+  return new Map(entries)
+}
