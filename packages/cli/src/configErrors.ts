@@ -38,6 +38,25 @@ function formatPath(path: KeyPath): string {
     .join('')
 }
 
+/** The inverse of {@link formatPath}. */
+function parsePath(path: string): KeyPath {
+  return [...path.matchAll(/\[(\d+)\]|[^.[\]]+/g)].map(([step, index]) =>
+    index === undefined ? step : Number(index),
+  )
+}
+
+/** An error whose message begins with the path of a value: with the place of that value. */
+export function located(error: FilterError, file: YamlFile): FilterError {
+  const path = /^([\w.[\]]+): /.exec(error.message)?.[1]
+  if (error.place !== undefined || path === undefined) return error
+  const { code, message, cause, hint } = error
+  return new FilterError(code, message, {
+    cause,
+    place: file.valuePlace(parsePath(path)),
+    ...(hint !== undefined && { hint }),
+  })
+}
+
 /** An error about the value, or the key, at a path. */
 export function errorAt(
   path: KeyPath,

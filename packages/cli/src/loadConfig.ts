@@ -1,15 +1,20 @@
 import path from 'node:path'
 import {
+  compileRules,
   configSchema,
   FilterError,
+  listFilesOf,
   rewriteInput,
   type Config,
   type ConfigSchema,
+  type ListFiles,
+  type Rules,
   type ScannerKind,
 } from '@ecluse/core'
 import { stringify } from 'yaml'
-import { errorAt, explainIssues, inFileOrder } from './configErrors.ts'
+import { errorAt, explainIssues, inFileOrder, located } from './configErrors.ts'
 import { configWarnings } from './configWarnings.ts'
+import { readLists } from './listFiles.ts'
 import { expandSecrets, maskSecret } from './secrets.ts'
 import { readYamlFile, type YamlFile } from './yamlFile.ts'
 
@@ -25,6 +30,11 @@ export interface ConfigSources {
 export interface LoadedConfig {
   /** Frozen, with all that is in it. */
   readonly config: Config
+  readonly rules: Rules
+  /** Absolute paths of the files that its lists are in, each once. */
+  readonly listFiles: readonly string[]
+  /** Reads these files again, for the same configuration. @throws FilterError E_CONFIG with its place */
+  rereadLists(): Promise<Rules>
   /** What an administrator would want to know, in the order of the file. Empty: nothing. */
   readonly warnings: readonly FilterError[]
   /** The file with every default filled in, as YAML; without secrets. */
@@ -44,14 +54,18 @@ export async function loadConfig(
 ): Promise<LoadedConfig | RefusedConfig> {
   try {
     const yaml = await readYamlFile(file)
-    return 'errors' in yaml ? yaml : checkConfig(file, yaml, sources)
+    return 'errors' in yaml ? yaml : await checkConfig(file, yaml, sources)
   } catch (error) {
     if (error instanceof FilterError && error.code === 'E_CONFIG') return { errors: [error] }
     throw error
   }
 }
 
-function checkConfig(file: string, yaml: YamlFile, sources: ConfigSources): LoadedConfig | RefusedConfig {
+async function checkConfig(
+  file: string,
+  yaml: YamlFile,
+  sources: ConfigSources,
+): Promise<LoadedConfig | RefusedConfig> {
   const schema = configSchema(sources.kinds, sources.hostname)
   // An empty file is a file without keys.
   const input = yaml.value ?? {}
@@ -68,11 +82,34 @@ function checkConfig(file: string, yaml: YamlFile, sources: ConfigSources): Load
   ])
   if (errors.length > 0 || !result.success) return { errors }
   const config: Config = deepFreeze(result.data)
+  const lists = await readLists(listFilesOf(config), directory)
+  if (lists.errors.length > 0) return { errors: lists.errors }
+  const compiled = tryCompile(config, lists.files, yaml)
+  if ('errors' in compiled) return compiled
   return {
     config,
+    rules: compiled.rules,
+    listFiles: lists.paths,
+    rereadLists: async () => await rereadLists(config, directory),
     warnings: inFileOrder(configWarnings(config, sources.kinds, { ...yaml, value: input })),
     effectiveYaml: () => effectiveYaml(schema, input),
   }
+}
+
+/** What the schema cannot see: entries of files, and all regular expressions together. */
+function tryCompile(config: Config, files: ListFiles, yaml: YamlFile): { rules: Rules } | RefusedConfig {
+  try {
+    return { rules: compileRules(config, files) }
+  } catch (error) {
+    if (!(error instanceof FilterError)) throw error
+    return { errors: [located(error, yaml)] }
+  }
+}
+
+async function rereadLists(config: Config, directory: string): Promise<Rules> {
+  const { files, errors } = await readLists(listFilesOf(config), directory)
+  if (errors[0]) throw errors[0]
+  return compileRules(config, files)
 }
 
 function effectiveYaml(schema: ConfigSchema, input: unknown): string {

@@ -53,7 +53,7 @@ async function reloadOnce(started: Started, inForce: Config): Promise<Config | u
       }
       await checkFiles(loaded.config)
       found.loaded = loaded
-      return reloadableOptions(loaded.config)
+      return reloadableOptions(loaded)
     })
     if (!done || !found.loaded) return undefined
     log.setLevel(found.loaded.config.log.level)

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import { configSchema } from '@ecluse/core'
+import { compileRules, configSchema } from '@ecluse/core'
 import { startDaemon, type Daemon, type Log } from '@ecluse/daemon'
 import {
   connectLmtp,
@@ -95,7 +95,11 @@ async function start(directory: string, sink: SmtpSink): Promise<Daemon> {
     quarantine: { directory: folders.quarantine },
     reinject: { address: `127.0.0.1:${sink.port}` },
   })
-  const { http: _, receivers, ...options } = await daemonOptions(config, log)
+  const {
+    http: _,
+    receivers,
+    ...options
+  } = await daemonOptions({ config, rules: compileRules(config, new Map()) }, log)
   return await startDaemon({
     ...options,
     receivers: receivers.map((receiver) => ({ ...receiver, address: { host: '127.0.0.1', port: 0 } })),

@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import {
   FilterError,
-  localDomains,
   type Config,
   type ConfiguredScanner,
   type ListenConfig,
@@ -11,18 +10,23 @@ import {
 import type { DaemonOptions, Log, ReloadableOptions } from '@ecluse/daemon'
 import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
 import { SCANNER_KINDS } from '@ecluse/scanners'
+import type { LoadedConfig } from './loadConfig.ts'
 
 /** How often scanners are asked whether they answer, and with which signatures. */
 const VERSION_INTERVAL_MS = 10_000
+
+/** A configuration with the rules that were made of it. */
+type Ruled = Pick<LoadedConfig, 'config' | 'rules'>
 
 /**
  * What the daemon needs, from what the configuration says.
  *
  * @throws FilterError E_CONFIG when a file that the configuration names cannot be read
  */
-export async function daemonOptions(config: Config, log: Log): Promise<DaemonOptions> {
+export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOptions> {
+  const { config } = loaded
   return {
-    ...reloadableOptions(config),
+    ...reloadableOptions(loaded),
     ...(await connections(config)),
     hostname: config.hostname,
     spool: config.spool,
@@ -34,14 +38,12 @@ export async function daemonOptions(config: Config, log: Log): Promise<DaemonOpt
 }
 
 /** The part of {@link daemonOptions} that can be put in force while mail runs. Opens nothing. */
-export function reloadableOptions(config: Config): ReloadableOptions {
-  const { alertHeader, policy, limits } = config
+export function reloadableOptions({ config, rules }: Ruled): ReloadableOptions {
+  const { alertHeader, limits } = config
   return {
     alertHeader,
     scanners: configuredScanners(config),
-    policyFor: () => policy,
-    isLocal: localDomains(config.localDomains),
-    networks: config.networks,
+    rules,
     limits: { concurrency: limits.concurrency, deadlineMs: limits.deadline },
     drainMs: limits.drain,
   }

@@ -33,14 +33,23 @@ const EXPECTED = 'expected an address, user@, a domain, .domain, ".", "<>" or /r
  */
 export function readAddressEntry(entry: ListEntry, patterns: PatternPool): AddressRule {
   try {
-    const negated = entry.text.startsWith('!')
-    const text = negated ? entry.text.slice(1) : entry.text
-    if (text.startsWith('/')) return { entry, negated, key: text, pattern: readPattern(text, patterns) }
-    return { entry, negated, key: readKey(text) }
+    return { entry, ...readAddressText(entry.text, patterns) }
   } catch (cause) {
     if (!(cause instanceof FilterError)) throw cause
     throw entryError(entry, cause.message, cause.hint)
   }
+}
+
+/**
+ * Reads the text of an entry.
+ *
+ * @throws FilterError E_CONFIG without a place.
+ */
+export function readAddressText(whole: string, patterns: PatternPool): Omit<AddressRule, 'entry'> {
+  const negated = whole.startsWith('!')
+  const text = negated ? whole.slice(1) : whole
+  if (text.startsWith('/')) return { negated, key: text, pattern: readPattern(text, patterns) }
+  return { negated, key: readKey(text) }
 }
 
 function readPattern(text: string, patterns: PatternPool): Pattern {

@@ -1,22 +1,23 @@
 import { z } from 'zod'
 import type { Address } from './address.ts'
 import type { MailProtocol } from './envelope.ts'
-import type { Policy } from './policy.ts'
+import type { Policy, PolicyOverlay } from './policy.ts'
 import type { OnError, ScannerKind } from './scanner.ts'
-import { nestDeadlines, separatePlaces } from './configRules.ts'
+import { knownListeners, knownScanners, nestDeadlines, separatePlaces } from './configRules.ts'
 import {
   httpSection,
   limitsSection,
   listenerSection,
   logSection,
-  policySection,
   quarantineSection,
   reinjectSection,
   spoolSection,
 } from './configSections.ts'
 import { futureSections } from './configFuture.ts'
+import { policyList, senderList } from './configLists.ts'
+import { policySection } from './configPolicy.ts'
 import { scannerList } from './configScanners.ts'
-import { cidr, domainPattern, hostName, list, section } from './schema.ts'
+import { cidr, domainPattern, flag, hostName, list, section } from './schema.ts'
 
 /**
  * A configuration file, read: every key that has a default is there, durations are milliseconds, sizes bytes.
@@ -35,6 +36,16 @@ export interface Config {
   /** CIDR, always with a prefix length: mail from these clients is our own. */
   readonly networks: readonly string[]
   readonly policy: Policy
+  /** Overlays of `policy`, in order; names differ. */
+  readonly policies: readonly PolicyConfig[]
+  /** In order. */
+  readonly senders: readonly SenderConfig[]
+  /** One character; '': addresses have no extensions. */
+  readonly recipientDelimiter: string
+  /** Whose Authentication-Results are believed (RFC 8601 section 2.2). Empty: nobody's. */
+  readonly authservIds: readonly string[]
+  /** Whether what we would refuse or discard stays in the queue of Postfix. */
+  readonly softBounce: boolean
   readonly quarantine: QuarantineConfig
   readonly spool: SpoolConfig
   readonly limits: LimitsConfig
@@ -50,6 +61,31 @@ export interface Config {
   readonly ledger?: { readonly ttl: number }
   /** Read, without effect. */
   readonly notices?: { readonly admin: string }
+}
+
+/** An overlay of the policy. Lists hold entries as the file has them: `file:PATH` is a file of entries. */
+export interface PolicyConfig {
+  readonly name: string
+  /** Absent conditions hold. */
+  readonly when: {
+    readonly originating?: boolean
+    /** As {@link formatAddress} writes them. */
+    readonly listeners?: readonly string[]
+    readonly clients?: readonly string[]
+    readonly senders?: readonly string[]
+    readonly recipients?: readonly string[]
+  }
+  readonly policy: PolicyOverlay
+}
+
+/** Senders and what is done with their mail. Either `action` or `score` is there. */
+export interface SenderConfig {
+  readonly action?: 'allow' | 'block'
+  readonly score?: number
+  readonly senders: readonly string[]
+  /** Absent: for all. */
+  readonly recipients?: readonly string[]
+  readonly unauthenticated: boolean
 }
 
 /** A place where mail is taken. */
@@ -172,6 +208,24 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     localDomains: localDomainList(),
     networks: list('Our own clients: mail from them is "originating".', cidr('Network.')).prefault(LOOPBACK),
     policy: policySection().prefault({}),
+    policies: policyList().superRefine(distinct('policies', 'name')).prefault([]),
+    senders: senderList().prefault([]),
+    recipientDelimiter: z
+      .string({ error: DELIMITER })
+      .regex(/^[+=#_.-]?$/, { error: DELIMITER })
+      .meta({
+        description: 'Between user and extension, as recipient_delimiter of Postfix; "" for no extensions.',
+        notation: 'character',
+      })
+      .prefault('+'),
+    authservIds: list(
+      'Names in Authentication-Results that are believed; our Postfix must remove those of others.',
+      hostName('Name.'),
+      { max: 20 },
+    ).prefault([]),
+    softBounce: flag(
+      'For roll-out: what would be refused or discarded gets 450 and stays in the queue of Postfix.',
+    ).prefault(false),
     quarantine: quarantineSection().prefault({}),
     spool: spoolSection().prefault({}),
     limits: limitsSection().prefault({}),
@@ -190,6 +244,8 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
   })
     .superRefine(nestDeadlines)
     .superRefine(separatePlaces)
+    .superRefine(knownScanners)
+    .superRefine(knownListeners)
 }
 
 function localDomainList() {
@@ -200,6 +256,8 @@ function localDomainList() {
   const example = 'write localDomains: [example.org] with the domains that you receive mail for'
   return entries.meta({ ...entries.meta(), example })
 }
+
+const DELIMITER = 'expected one of + = # _ . - in quotes, or ""'
 
 const ALERT_HEADER = 'expected a field name that begins with X-, of letters, digits and hyphens'
 

@@ -3,7 +3,7 @@ import { count, duration, secret, section } from './schema.ts'
 
 /**
  * Keys whose feature is not there: read as they will be, so that a file stays right. Leaving them out loses speed
- * or comfort. `policies` and `senders` would change what happens to mail: these are refused.
+ * or comfort; nothing that would change what happens to mail may be among them.
  */
 export function futureSections() {
   const ttl = { min: '1s', max: '30d' }
@@ -33,25 +33,8 @@ export function futureSections() {
         .regex(/^[^\s@<>]{1,64}@[^\s@<>]{1,255}$/, { error: 'expected a mail address' })
         .meta({ description: 'Who is told of viruses.', notation: 'mail address' }),
     }).exactOptional(),
-    policies: unavailable('Overlays of the policy for some senders, recipients or clients.'),
-    senders: unavailable('Senders that are always let through, or never.'),
   }
 }
 
 /** Keys of {@link futureSections} that are read and do nothing. */
 export const WITHOUT_EFFECT = ['redis', 'cache', 'ledger', 'notices'] as const
-
-function unavailable(description: string) {
-  return z
-    .unknown()
-    .transform((_, context): never => {
-      context.addIssue({
-        code: 'custom',
-        message: 'not available in this version',
-        params: { hint: 'remove it' },
-      })
-      return z.NEVER
-    })
-    .meta({ description, notation: 'not available' })
-    .exactOptional()
-}

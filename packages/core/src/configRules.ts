@@ -60,6 +60,39 @@ export function separatePlaces(config: Config, context: z.core.$RefinementCtx): 
   })
 }
 
+/** A policy that names a scanner that is not there would let everything through unseen. */
+export function knownScanners({ scanners, policy, policies }: Config, context: z.core.$RefinementCtx): void {
+  const names = new Set(scanners.map(({ name }) => name))
+  const check = (wanted: readonly string[] | undefined, path: readonly (string | number)[]): void => {
+    wanted?.forEach((name, index) => {
+      if (names.has(name)) return
+      const message = `no scanner has the name ${name.slice(0, 60)}`
+      const hint = names.size === 0 ? 'there are no scanners' : `there are: ${[...names].join(', ')}`
+      context.addIssue({ code: 'custom', path: [...path, index], message, params: { hint } })
+    })
+  }
+  check(policy.scanners, ['policy', 'scanners'])
+  policies.forEach((overlay, index) => {
+    check(overlay.policy.scanners, ['policies', index, 'policy', 'scanners'])
+  })
+}
+
+/** A condition about a place where no mail comes in never holds. */
+export function knownListeners({ listen, policies }: Config, context: z.core.$RefinementCtx): void {
+  const known = new Set(listen.map(({ address }) => formatAddress(address)))
+  policies.forEach(({ when }, index) => {
+    when.listeners?.forEach((listener, place) => {
+      if (known.has(listener)) return
+      context.addIssue({
+        code: 'custom',
+        path: ['policies', index, 'when', 'listeners', place],
+        message: 'is no address of listen',
+        params: { hint: `there are: ${[...known].join(', ')}` },
+      })
+    })
+  })
+}
+
 /** Whether who connects to the one may come out at the other. Port 0 is a free port: never the same. */
 function reaches(target: Address, listener: Address): boolean {
   if ('path' in target || 'path' in listener) return formatAddress(target) === formatAddress(listener)

@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { DESTINIES, SCORE_RULES, type Destiny } from './policy.ts'
 import {
   address,
   choice,
@@ -10,12 +9,9 @@ import {
   hostName,
   list,
   path,
-  points,
   section,
   size,
-  text,
 } from './schema.ts'
-import { CATEGORIES, type Category } from './verdict.ts'
 
 const PROTOCOLS = ['lmtp', 'smtp'] as const
 
@@ -94,66 +90,6 @@ export function reinjectSection() {
       max: '290s',
     }).prefault('60s'),
   })
-}
-
-/** `policy`. */
-export function policySection() {
-  return section('What is done with the message for each recipient.', {
-    tagLevel: points('Spam points from which local recipients get spam headers.').prefault(-999),
-    tag2Level: points(
-      'Spam points from which a message is "spammy": X-Spam-Flag: YES and the subject tag.',
-    ).prefault(6.2),
-    killLevel: points('Spam points from which a message is "spam".').prefault(15),
-    subjectTag: text('Put before the subject of spammy mail; "" for none.', { max: 100 }).prefault(
-      '***SPAM*** ',
-    ),
-    scores: choice('How the points of several scanners become one number.', SCORE_RULES).prefault('sum'),
-    destiny: destinySection().prefault({}),
-    quarantine: list(
-      'Categories of which a copy is kept.',
-      choice('Category.', CATEGORIES.filter((word) => word !== 'clean') as [Category]),
-      { max: CATEGORIES.length },
-    ).prefault(['virus', 'banned', 'spam']),
-  }).superRefine((policy, context) => {
-    const levels = ['tagLevel', 'tag2Level', 'killLevel'] as const
-    levels.forEach((level, index) => {
-      const below = levels[index - 1]
-      if (below === undefined || policy[level] >= policy[below]) return
-      context.addIssue({
-        code: 'custom',
-        path: [level],
-        message: `expected at least ${below} (${policy[below]})`,
-      })
-    })
-  })
-}
-
-function destinySection() {
-  return section('What is done with each category: pass, discard, reject or tempfail.', {
-    virus: destiny('A scanner found a virus.').prefault('discard'),
-    banned: destiny('An attachment is of a forbidden type.').prefault('discard'),
-    spam: destiny('At killLevel or above.').prefault('discard'),
-    spammy: destiny('At tag2Level or above.').prefault('pass'),
-    unchecked: destiny('Encrypted, too large, or a scanner with onError: unchecked failed.').prefault('pass'),
-    'bad-header': destiny('The header breaks RFC 5322.').prefault('pass'),
-    oversized: destiny("Above the recipient's own limit.").prefault('reject'),
-  })
-}
-
-function destiny(doc: string) {
-  const error = `expected one of: ${DESTINIES.join(', ')}`
-  return z
-    .enum([...DESTINIES, 'bounce'], { error })
-    .transform((word, context): Destiny => {
-      if (word !== 'bounce') return word
-      context.addIssue({
-        code: 'custom',
-        message: 'bounce is not available: senders of spam and viruses are forged',
-        params: { hint: 'use reject: Postfix then tells the sender' },
-      })
-      return z.NEVER
-    })
-    .meta({ description: doc, notation: DESTINIES.join(' | ') })
 }
 
 /** `quarantine`. */

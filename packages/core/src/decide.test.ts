@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import {
+  DEFAULT_POLICY,
   FilterError,
   assess,
   decide,
@@ -10,23 +11,7 @@ import {
   type ScanResult,
 } from './index.ts'
 
-const policy: Policy = {
-  tagLevel: -999,
-  tag2Level: 6.2,
-  killLevel: 15,
-  subjectTag: '***SPAM*** ',
-  scores: 'sum',
-  destiny: {
-    virus: 'discard',
-    banned: 'discard',
-    unchecked: 'pass',
-    spam: 'discard',
-    spammy: 'pass',
-    'bad-header': 'pass',
-    oversized: 'reject',
-  },
-  quarantine: ['virus', 'banned', 'spam'],
-}
+const policy: Policy = DEFAULT_POLICY
 const rcpt = { address: 'a@example.org' }
 const found = (concern: Concern, ...findings: Finding[]): ScanResult => ({
   scanner: 's',
@@ -66,7 +51,14 @@ describe('decide', () => {
     ['a virus', [eicar], 'virus', 'discard', true, 'INFECTED: Eicar'],
     ['a virus in spam', [score(99), eicar], 'virus', 'discard', true, 'INFECTED: Eicar'],
     ['an encrypted part', [encrypted], 'unchecked', 'pass', false, 'UNCHECKED: encrypted'],
-    ['an encrypted part in spam', [encrypted, score(20)], 'unchecked', 'pass', false, 'UNCHECKED: encrypted'],
+    [
+      'an encrypted part in spam: what blocks decides',
+      [encrypted, score(20)],
+      'spam',
+      'discard',
+      true,
+      'spam',
+    ],
     [
       'too large for the virus scanner',
       [skipped('virus')],
@@ -103,7 +95,7 @@ describe('decide', () => {
       'UNCHECKED: scanner failed',
     ],
   ])('%s', (_name, results, category, destiny, quarantined, reason) => {
-    expect(decide(rcpt, policy, assess(results), true)).toMatchObject({
+    expect(decide(rcpt, { policy, local: true }, assess(results, policy))).toMatchObject({
       category,
       destiny,
       quarantined,
@@ -113,13 +105,15 @@ describe('decide', () => {
 
   test('takes the highest score where the policy says so', () => {
     const highest = { ...policy, scores: 'highest' } as const
-    expect(decide(rcpt, highest, assess([score(8), score(7)]), true)).toMatchObject({
+    expect(
+      decide(rcpt, { policy: highest, local: true }, assess([score(8), score(7)], highest)),
+    ).toMatchObject({
       score: 8,
       category: 'spammy',
     })
   })
   test('knows no score when no scanner scored', () => {
-    expect(decide(rcpt, policy, assess([eicar]), true)).not.toHaveProperty('score')
+    expect(decide(rcpt, { policy, local: true }, assess([eicar], policy))).not.toHaveProperty('score')
   })
 })
 
@@ -134,10 +128,10 @@ describe('assess', () => {
     ['too large', [skipped('virus')], 'too large'],
     ['encrypted', [encrypted], 'encrypted'],
   ])('virus status: %s', (_name, results, status) => {
-    expect(assess(results).virusStatus).toBe(status)
+    expect(assess(results, policy).virusStatus).toBe(status)
   })
   test('names each virus once', () => {
-    expect(assess([eicar, eicar]).viruses).toEqual(['Eicar'])
+    expect(assess([eicar, eicar], policy).viruses).toEqual(['Eicar'])
   })
 })
 
@@ -146,9 +140,9 @@ test('who sent it changes nothing of what was found', () => {
     { kind: 'authenticated', method: 'spf', identity: 'mail-from' },
     { kind: 'authenticated', method: 'dkim', identity: { domain: 'example.org' } },
   ]
-  expect(assess([found('spam', ...proofs)])).toEqual(assess([found('spam')]))
+  expect(assess([found('spam', ...proofs)], policy)).toEqual(assess([found('spam')], policy))
   const finding: Finding = { kind: 'score', points: 7, symbols: [{ name: 'A', score: 7 }] }
-  expect(assess([found('spam', finding, ...proofs), encrypted])).toEqual(
-    assess([found('spam', finding), encrypted]),
+  expect(assess([found('spam', finding, ...proofs), encrypted], policy)).toEqual(
+    assess([found('spam', finding), encrypted], policy),
   )
 })

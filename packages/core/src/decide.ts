@@ -1,22 +1,20 @@
+import type { Assessment } from './assess.ts'
 import type { Recipient } from './envelope.ts'
-import type { Destiny, Policy, ScoreRule } from './policy.ts'
-import type { ScanResult } from './scanner.ts'
-import { CATEGORIES, type Category, type SpamSymbol, type UncheckedReason } from './verdict.ts'
+import type { Blemish, Destiny, Policy, ScoreRule } from './policy.ts'
+import { NOT_LISTED, type SenderStanding } from './senderLists.ts'
+import { CATEGORIES, type Category } from './verdict.ts'
 
-/** What all scanners together say about one message: the same for every recipient. */
-export interface Assessment {
-  /** Names of the viruses found, each once, in the order found. */
-  readonly viruses: readonly string[]
-  /** Why something was not looked at, and shall count as such. */
-  readonly unchecked: readonly UncheckedReason[]
-  /** What X-Virus-Status tells; absent: no scanner here looks for viruses. */
-  readonly virusStatus?: 'clean' | 'infected' | UncheckedReason
-  /** Points of each scanner that scored; empty: none did. */
-  readonly scores: readonly number[]
-  /** Rules of all scanners, in the scanners' order. */
-  readonly symbols: readonly SpamSymbol[]
-  /** A scanner without which nothing may be decided failed (`onError: tempfail`). */
-  readonly mustDefer: boolean
+/** What decides about one recipient beside the scanners. */
+export interface RecipientCase {
+  readonly policy: Policy
+  /** Whether the recipient is in the local domains. */
+  readonly local: boolean
+  /** What the sender lists say; absent: nothing. */
+  readonly sender?: SenderStanding
+  /** Bytes of the message; absent: below every limit. */
+  readonly sizeBytes?: number
+  /** Roll-out: what we would refuse or discard stays in the queue of Postfix. */
+  readonly softBounce?: boolean
 }
 
 /** What happens to the message for one recipient, and why. */
@@ -25,10 +23,16 @@ export interface Decision {
   readonly policy: Policy
   /** Whether the recipient is in the local domains. */
   readonly local: boolean
+  /** All that apply, worst first; empty: clean. */
+  readonly blemishes: readonly Blemish[]
+  /** The one that the message is filed under: the worst one that blocks, or of all that apply. */
   readonly category: Category
   readonly destiny: Destiny
+  /** With `softBounce`, the destiny without it; then `destiny` is tempfail. */
+  readonly softened?: Destiny
   /** Spam points under this policy; absent: no scanner scored. */
   readonly score?: number
+  readonly sender: SenderStanding
   readonly assessment: Assessment
   /** Whether a copy must be kept before anything is answered. */
   readonly quarantined: boolean
@@ -36,66 +40,73 @@ export interface Decision {
   readonly reason: string
 }
 
-const NOTHING: Assessment = { viruses: [], unchecked: [], scores: [], symbols: [], mustDefer: false }
-
-/** Brings the results of all scanners together. */
-export function assess(results: readonly ScanResult[]): Assessment {
-  if (results.length === 0) return NOTHING
-  const findings = results.flatMap((result) => (result.outcome === 'done' ? result.verdict.findings : []))
-  const viruses = new Set(findings.flatMap((finding) => (finding.kind === 'virus' ? [finding.name] : [])))
-  const limits = findings.flatMap((finding) => (finding.kind === 'unchecked' ? [finding.reason] : []))
-  const scored = findings.filter((finding) => finding.kind === 'score')
-  const unseen = results.flatMap(unseenByVirusScanner)
-  const looked = results.some(({ concerns }) => concerns.includes('virus'))
-  const virusStatus =
-    viruses.size > 0 ? 'infected' : (unseen[0] ?? limits[0] ?? (looked ? 'clean' : undefined))
-  return {
-    viruses: [...viruses],
-    unchecked: [...new Set([...results.flatMap(countedAsUnchecked), ...limits])],
-    ...(virusStatus && { virusStatus }),
-    scores: scored.map(({ points }) => points),
-    symbols: scored.flatMap(({ symbols }) => symbols),
-    mustDefer: results.some((result) => result.outcome === 'failed' && result.onError === 'tempfail'),
-  }
-}
-
-/** Why a scanner that should have looked for viruses did not; empty: it did, or looks for other things. */
-function unseenByVirusScanner(result: ScanResult): UncheckedReason[] {
-  if (result.outcome === 'done' || !result.concerns.includes('virus')) return []
-  return [result.outcome === 'failed' ? 'scanner failed' : result.reason]
-}
-
-/** What puts the message into the category unchecked; a failure with `onError: pass` only shows in the header. */
-function countedAsUnchecked(result: ScanResult): UncheckedReason[] {
-  if (result.outcome === 'failed') return result.onError === 'unchecked' ? ['scanner failed'] : []
-  return unseenByVirusScanner(result)
-}
+/** amavisd's points of a blocked sender: at least these. */
+const BLOCKED_POINTS = 64
 
 /**
  * Decides for one recipient. A virus that one scanner found counts although another scanner failed; otherwise a
- * failed scanner with `onError: tempfail` defers, whatever the others found.
+ * failed scanner with `onError: tempfail` defers, whatever the others found. Of several categories the worst one
+ * that is not passed decides.
+ *
+ * @param assessment made with the same policy
  */
-export function decide(
-  recipient: Recipient,
-  policy: Policy,
-  assessment: Assessment,
-  local: boolean,
-): Decision {
-  const score = combine(assessment.scores, policy.scores)
-  const base = { recipient, policy, local, assessment }
-  const scored = score === undefined ? base : { ...base, score }
+export function decide(recipient: Recipient, about: RecipientCase, assessment: Assessment): Decision {
+  const { policy, local, softBounce = false } = about
+  // Whoever is not looked at for spam has no use for lists of spammers either.
+  const sender = policy.bypass.includes('spam') ? NOT_LISTED : (about.sender ?? NOT_LISTED)
+  const score = scoreOf(assessment, policy, sender)
+  const base = { recipient, policy, local, sender, assessment, ...(score !== undefined && { score }) }
   if (assessment.mustDefer && assessment.viruses.length === 0) {
-    return { ...scored, category: 'unchecked', destiny: 'tempfail', quarantined: false, reason: '' }
+    const nothing = { blemishes: [], quarantined: false, reason: '' }
+    return { ...base, ...nothing, category: 'unchecked', destiny: 'tempfail' }
   }
-  const category = CATEGORIES.find((candidate) => applies(candidate, assessment, policy, score)) ?? 'clean'
-  if (category === 'clean') return { ...scored, category, destiny: 'pass', quarantined: false, reason: '' }
-  return {
-    ...scored,
-    category,
-    destiny: policy.destiny[category],
-    quarantined: policy.quarantine.includes(category),
-    reason: reasonOf(category, assessment),
+  const blemishes = BLEMISHES.filter((category) => applies(category, { ...about, sender }, assessment, score))
+  const blocking = blemishes.find((category) => destinyOf(category, policy) !== 'pass')
+  const category = blocking ?? blemishes[0]
+  if (category === undefined) {
+    return { ...base, blemishes, category: 'clean', destiny: 'pass', quarantined: false, reason: '' }
   }
+  const reason = reasonOf(category, assessment)
+  const destiny = destinyOf(category, policy)
+  if (softBounce && (destiny === 'discard' || destiny === 'reject')) {
+    // Nothing is settled yet, and each new try would make one more copy.
+    return {
+      ...base,
+      blemishes,
+      category,
+      destiny: 'tempfail',
+      softened: destiny,
+      quarantined: false,
+      reason,
+    }
+  }
+  const quarantined = isKept(blemishes, policy, score)
+  return { ...base, blemishes, category, destiny, quarantined, reason }
+}
+
+const BLEMISHES = CATEGORIES.filter((category) => category !== 'clean')
+
+function destinyOf(category: Blemish, policy: Policy): Destiny {
+  return policy.deliverAnyway.includes(category) ? 'pass' : policy.destiny[category]
+}
+
+function isKept(blemishes: readonly Blemish[], policy: Policy, score = -Infinity): boolean {
+  const { quarantineCutoffLevel = Infinity } = policy
+  return blemishes.some((category) => {
+    if (!policy.quarantine.includes(category)) return false
+    return score < quarantineCutoffLevel || (category !== 'spam' && category !== 'spammy')
+  })
+}
+
+/** Points of the scanners, of virus names and of the sender lists. A recipient that bypasses spam has none. */
+function scoreOf(assessment: Assessment, policy: Policy, sender: SenderStanding): number | undefined {
+  const scanned = combine(assessment.scores, policy.scores)
+  const added = assessment.virusPoints + sender.points
+  const listed = sender.listed !== undefined || sender.points !== 0
+  if (scanned === undefined && assessment.virusPoints === 0 && !listed) return undefined
+  const score = (scanned ?? 0) + added
+  if (sender.listed === 'blocked') return Math.max(BLOCKED_POINTS, score)
+  return sender.listed === 'allowed' ? Math.min(0, score) : score
 }
 
 function combine(scores: readonly number[], rule: ScoreRule): number | undefined {
@@ -103,27 +114,35 @@ function combine(scores: readonly number[], rule: ScoreRule): number | undefined
   return rule === 'sum' ? scores.reduce((sum, points) => sum + points, 0) : Math.max(...scores)
 }
 
-function applies(category: Category, assessment: Assessment, policy: Policy, score = -Infinity): boolean {
+function applies(
+  category: Blemish,
+  { policy, sender = NOT_LISTED, sizeBytes = 0 }: RecipientCase,
+  assessment: Assessment,
+  score = -Infinity,
+): boolean {
   switch (category) {
     case 'virus':
       return assessment.viruses.length > 0
     case 'unchecked':
       return assessment.unchecked.length > 0
     case 'spam':
-      return score >= policy.killLevel
+      return reaches(score, policy.killLevel, sender)
     case 'spammy':
-      return score >= policy.tag2Level
+      return reaches(score, policy.tag2Level, sender)
+    case 'oversized':
+      return sizeBytes > (policy.messageSize ?? Infinity)
     // No scanner finds these yet.
     case 'banned':
     case 'bad-header':
-    case 'oversized':
       return false
-    case 'clean':
-      return true
   }
 }
 
-function reasonOf(category: Exclude<Category, 'clean'>, assessment: Assessment): string {
+function reaches(score: number, level: number, { listed }: SenderStanding): boolean {
+  return listed === undefined ? score >= level : listed === 'blocked'
+}
+
+function reasonOf(category: Blemish, assessment: Assessment): string {
   switch (category) {
     case 'virus':
       return `INFECTED: ${assessment.viruses.join(', ')}`

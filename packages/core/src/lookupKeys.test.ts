@@ -191,6 +191,16 @@ test.each([
     'user@xn--mnchen-3ya.de | user@ | xn--mnchen-3ya.de | .xn--mnchen-3ya.de | .de | .',
   ],
   ['user@ｅxample.com', '+', 'user@example.com | user@ | example.com | .example.com | .com | .'],
+  [
+    'double-bounce@example.com',
+    '-',
+    'double-bounce@example.com | double-bounce@ | example.com | .example.com | .com | .',
+  ],
+  [
+    'Mailer-Daemon@example.com',
+    '-',
+    'mailer-daemon@example.com | mailer-daemon@ | example.com | .example.com | .com | .',
+  ],
 ])('%j with delimiter %j has the keys of amavisd: %s', (address, delimiter, keys) => {
   expect(lookupKeys(address, { delimiter })).toEqual({ address, keys: keys.split(' | ') })
 })
@@ -243,7 +253,7 @@ test.each([
   [19, 'l0', 23],
   [20, 'l1', 23],
   [127, 'l108', 23],
-  [100_000, 'l99981', 23],
+  [2000, 'l1981', 23],
 ])('of a domain of %i labels the last 19 are asked, from %s on', (count, first, total) => {
   const { keys } = lookupKeys(`user@${labels(count)}`)
   expect(keys).toHaveLength(total)

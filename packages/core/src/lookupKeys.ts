@@ -4,7 +4,7 @@ export interface KeyOptions {
   readonly delimiter?: string
   /**
    * Whether `user@` is asked too, the user in any domain. amavisd asks always in its hash lookups, and in SQL and LDAP
-   * for recipients in the local domains only. Absent: true.
+   * for recipients in the local domains only. Absent: true. An address without a domain is `user@` in any case.
    */
   readonly local?: boolean
 }
@@ -35,7 +35,7 @@ const OWNER_OR_REQUEST = /^owner-[^]|[^]-request$/i
  *   `<example.com>`, an address without a domain, is not to be taken for that domain;
  * - the null sender, for amavisd '', `@` and `.`, is `<>` and `.`; other addresses without a domain, which have
  *   amavisd's key '' too, are not taken for it, nor is one whose domain has angle brackets;
- * - the domain begins behind the last `@` outside of quotes, for address literals too, as for Postfix: amavisd
+ * - the domain begins behind the last `@` outside of quotes, also where an address literal has one: amavisd
  *   unquotes first, so that `"a@["@example.com` would be in the domain `[@example.com`;
  * - of a domain outside of ASCII that IDNA refuses, only A to Z go to lower case.
  */
@@ -104,7 +104,7 @@ function lowerAscii(text: string): string {
 }
 
 /** amavisd's split_localpart: never a null local part, never the addresses that Postfix does not split either. */
-function withoutExtension(user: string, delimiter: string): string {
+export function withoutExtension(user: string, delimiter: string): string {
   if (delimiter === '' || NEVER_SPLIT.test(user)) return user
   if (delimiter.includes('-') && OWNER_OR_REQUEST.test(user)) return user
   for (let at = 1; at < user.length; at++) {

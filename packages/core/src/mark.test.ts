@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import {
+  DEFAULT_POLICY,
   assess,
   decide,
   formatScore,
@@ -11,20 +12,9 @@ import {
 } from './index.ts'
 
 const policy: Policy = {
+  ...DEFAULT_POLICY,
   tagLevel: 2,
-  tag2Level: 6.2,
-  killLevel: 15,
-  subjectTag: '***SPAM*** ',
-  scores: 'sum',
-  destiny: {
-    virus: 'pass',
-    banned: 'discard',
-    unchecked: 'pass',
-    spam: 'pass',
-    spammy: 'pass',
-    'bad-header': 'pass',
-    oversized: 'reject',
-  },
+  destiny: { ...DEFAULT_POLICY.destiny, virus: 'pass', spam: 'pass' },
   quarantine: ['spam'],
 }
 const local = { address: 'a@example.org' }
@@ -44,6 +34,7 @@ const context: MarkContext = {
   envelope,
   date: new Date('2026-03-01T09:05:07Z'),
   alertHeader: 'X-Ecluse-Alert',
+  recipientDelimiter: '+',
 }
 const received =
   'Received: from mail.example.org ([127.0.0.1]) by mail.example.org (ecluse) with LMTP id AbCdEf123456; Sun, 01 Mar 2026 09:05:07 +0000'
@@ -82,8 +73,10 @@ const scored = (points: number): ScanResult => ({
 
 /** What is added for each copy, as it reads. */
 function copies(results: ScanResult[], recipients = [local, outside]): { to: string[]; fields: string[] }[] {
-  const assessment = assess(results)
-  const decisions = recipients.map((recipient) => decide(recipient, policy, assessment, recipient === local))
+  const assessment = assess(results, policy)
+  const decisions = recipients.map((recipient) =>
+    decide(recipient, { policy, local: recipient === local }, assessment),
+  )
   return planDeliveries(decisions, context).map(({ edits, recipients: to }) => ({
     to: to.map(({ address }) => address),
     fields: edits.flatMap((edit) => {
@@ -146,7 +139,10 @@ describe('planDeliveries', () => {
     expect(copies([scored(70)], [local])[0]?.fields[0]).toBe('X-Quarantine-ID: <AbCdEf123456>')
   })
   test('removes what only we may have written, in every copy', () => {
-    const [delivery] = planDeliveries([decide(outside, policy, assess([]), false)], context)
+    const [delivery] = planDeliveries(
+      [decide(outside, { policy, local: false }, assess([], policy))],
+      context,
+    )
     const removed = delivery?.edits.flatMap((edit) => (edit.op === 'remove' ? [edit.name] : []))
     expect(removed).toEqual([
       'X-Quarantine-ID',
@@ -182,7 +178,7 @@ test.each<[string, Partial<Envelope>, string]>([
   ['SMTP', { protocol: 'smtp' }, '(ecluse) with ESMTP id'],
   ['SMTP with UTF-8', { protocol: 'smtp', smtpUtf8: true }, '(ecluse) with UTF8SMTP id'],
 ])('writes the trace of %s', (_name, change, part) => {
-  const [delivery] = planDeliveries([decide(outside, policy, assess([]), false)], {
+  const [delivery] = planDeliveries([decide(outside, { policy, local: false }, assess([], policy))], {
     ...context,
     envelope: { ...envelope, ...change },
   })

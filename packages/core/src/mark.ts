@@ -1,5 +1,7 @@
+import { extendRecipient } from './addressExtension.ts'
 import type { Decision } from './decide.ts'
 import type { Envelope, Recipient } from './envelope.ts'
+import { listSymbol } from './senderLists.ts'
 
 /** One change to the header block. */
 export type HeaderEdit =
@@ -13,8 +15,10 @@ export type HeaderEdit =
 /** One copy to hand back to Postfix: the recipients that get the same bytes. */
 export interface Delivery {
   readonly edits: readonly HeaderEdit[]
-  /** In RCPT TO order. */
+  /** In RCPT TO order, as they came in. */
   readonly recipients: readonly Recipient[]
+  /** The same, one for one, as they go out: some with an address extension. */
+  readonly targets: readonly Recipient[]
 }
 
 /** What the marks of one message need beside its decisions. */
@@ -26,6 +30,8 @@ export interface MarkContext {
   readonly date: Date
   /** Name of the alert field: X-Ecluse-Alert, or X-Amavis-Alert for tools that look for it. */
   readonly alertHeader: string
+  /** What stands between user and extension in a local part; '': there are no extensions. */
+  readonly recipientDelimiter: string
 }
 
 /** Fields that only we may have written: whoever wrote them, they do not pass. */
@@ -35,18 +41,37 @@ const MAX_LEVEL_STARS = 64
 
 /** Groups the passed recipients by the marks they get: as few copies as possible, in RCPT TO order. */
 export function planDeliveries(decisions: readonly Decision[], context: MarkContext): Delivery[] {
-  const groups = new Map<string, { edits: HeaderEdit[]; recipients: Recipient[] }>()
+  const groups = new Map<string, { edits: HeaderEdit[]; recipients: Recipient[]; targets: Recipient[] }>()
   const received: HeaderEdit = { op: 'prepend', name: 'Received', value: receivedValue(context) }
   const forgeable = removalsFor(context.alertHeader)
   for (const decision of decisions) {
     if (decision.destiny !== 'pass') continue
-    const marks = marksOf(decision, context)
+    const { recipient, policy } = decision
+    const marks = [...policy.removeHeaders.map(removal), ...marksOf(decision, context)]
     const key = decisions.length === 1 ? '' : JSON.stringify(marks)
-    const group = groups.get(key)
-    if (group) group.recipients.push(decision.recipient)
-    else groups.set(key, { edits: [...forgeable, ...marks, received], recipients: [decision.recipient] })
+    let group = groups.get(key)
+    if (!group) {
+      group = { edits: [...forgeable, ...marks, received], recipients: [], targets: [] }
+      groups.set(key, group)
+    }
+    group.recipients.push(recipient)
+    group.targets.push(targetOf(decision, context.recipientDelimiter))
   }
   return [...groups.values()]
+}
+
+const removal = (name: string): HeaderEdit => ({ op: 'remove', name })
+
+/** The extension of the worst category that has one; spammy mail goes where spam goes. */
+function targetOf({ recipient, policy, local, blemishes }: Decision, delimiter: string): Recipient {
+  if (!local || delimiter === '' || blemishes.length === 0) return recipient
+  const { addressExtension } = policy
+  for (const category of blemishes) {
+    const extension =
+      addressExtension[category] ?? (category === 'spammy' ? addressExtension.spam : undefined)
+    if (extension !== undefined && extension !== '') return extendRecipient(recipient, extension, delimiter)
+  }
+  return recipient
 }
 
 const removals = new Map<string, readonly HeaderEdit[]>()
@@ -55,14 +80,14 @@ const removals = new Map<string, readonly HeaderEdit[]>()
 function removalsFor(alertHeader: string): readonly HeaderEdit[] {
   let edits = removals.get(alertHeader)
   if (!edits) {
-    edits = [...FORGEABLE, alertHeader].map((name) => ({ op: 'remove', name }))
+    edits = [...FORGEABLE, alertHeader].map(removal)
     removals.set(alertHeader, edits)
   }
   return edits
 }
 
 function marksOf(decision: Decision, context: MarkContext): HeaderEdit[] {
-  const { assessment, category, local, quarantined } = decision
+  const { assessment, local, quarantined } = decision
   const marks: HeaderEdit[] = []
   const add = (name: string, value: string): void => void marks.push({ op: 'prepend', name, value })
   if (quarantined && local) add('X-Quarantine-ID', `<${context.id}>`)
@@ -70,10 +95,13 @@ function marksOf(decision: Decision, context: MarkContext): HeaderEdit[] {
     add('X-Virus-Scanned', `ecluse at ${context.hostname}`)
     add('X-Virus-Status', virusStatus(decision))
   }
-  if (category === 'virus') {
+  if (assessment.viruses.length > 0) {
     add(context.alertHeader, `INFECTED, message contains virus: ${assessment.viruses.join(', ')}`)
   }
-  if (local) marks.push(...spamMarks(decision))
+  if (!local) return marks
+  marks.push(...spamMarks(decision))
+  const tag = subjectTag(decision)
+  if (tag !== '') marks.push({ op: 'tag-subject', tag })
   return marks
 }
 
@@ -83,25 +111,56 @@ function virusStatus({ assessment: { virusStatus: status, viruses } }: Decision)
   return `Unchecked (${status})`
 }
 
-function spamMarks({ assessment, policy, score }: Decision): HeaderEdit[] {
-  if (score === undefined || (score < policy.tagLevel && score < policy.tag2Level)) return []
-  const spammy = score >= policy.tag2Level
-  const tests = assessment.symbols.map((symbol) => `${symbol.name}=${formatScore(symbol.score)}`).join(',')
-  const level = '*'.repeat(Math.min(MAX_LEVEL_STARS, Math.max(0, Math.trunc(score))))
-  const marks: HeaderEdit[] = [
+function spamMarks(decision: Decision): HeaderEdit[] {
+  const { policy, score, sender, blemishes } = decision
+  if (score === undefined) return []
+  const allowed = sender.listed === 'allowed'
+  const tagLevel = allowed ? Math.min(ALLOWED_TAG_LEVEL, policy.tagLevel) : policy.tagLevel
+  const spammy = blemishes.includes('spammy')
+  if (score < tagLevel && !spammy) return []
+  return [
     { op: 'prepend', name: 'X-Spam-Flag', value: spammy ? 'YES' : 'NO' },
     { op: 'prepend', name: 'X-Spam-Score', value: formatScore(score) },
-    { op: 'prepend', name: 'X-Spam-Level', value: level },
+    { op: 'prepend', name: 'X-Spam-Level', value: spamLevel(score) },
     {
       op: 'prepend',
       name: 'X-Spam-Status',
       value:
         `${spammy ? 'Yes' : 'No'}, score=${formatScore(score)} tagged_above=${formatScore(policy.tagLevel)}` +
-        ` required=${formatScore(policy.tag2Level)} tests=[${tests}] autolearn=unavailable`,
+        ` required=${formatScore(policy.tag2Level)}${listing(decision)} tests=[${spamTests(decision)}]` +
+        ' autolearn=unavailable',
     },
   ]
-  if (spammy && policy.subjectTag !== '') marks.push({ op: 'tag-subject', tag: policy.subjectTag })
-  return marks
+}
+
+/** From here on mail of an allowed sender is marked: amavisd's level for it. */
+const ALLOWED_TAG_LEVEL = -10
+
+/** amavisd's words, for tools that look for them. */
+function listing({ sender: { listed } }: Decision): string {
+  if (listed === undefined) return ''
+  return listed === 'blocked' ? ' BLACKLISTED' : ' WHITELISTED'
+}
+
+/** `NAME=points,NAME=points`: rules of the scanners, then what virus names and sender lists added. */
+export function spamTests({ assessment, sender }: Pick<Decision, 'assessment' | 'sender'>): string {
+  const lists = sender.points === 0 ? [] : [listSymbol(sender)]
+  return [...assessment.symbols, ...lists].map(({ name, score }) => `${name}=${formatScore(score)}`).join(',')
+}
+
+/** A star for each whole point, as many as amavisd shows at most. */
+export function spamLevel(score: number): string {
+  return '*'.repeat(Math.min(MAX_LEVEL_STARS, Math.max(0, Math.trunc(score))))
+}
+
+/** The tag of the worst category that has one. */
+function subjectTag({ blemishes, policy }: Decision): string {
+  for (const category of blemishes) {
+    const spam = category === 'spam' || category === 'spammy'
+    const tag = policy.subjectTags[category] ?? (spam ? policy.subjectTag : '')
+    if (tag !== '') return tag
+  }
+  return ''
 }
 
 /** amavisd's number format: three decimals, trailing zeros cut. */

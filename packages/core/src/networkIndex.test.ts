@@ -87,7 +87,8 @@ const ip = fc.oneof(
 const network = fc.oneof(
   fc.tuple(octet, octet).map(([a, b]) => `${a}.${b}.0.0/16`),
   octet.map((a) => `${a}.0.0.0/8`),
-  fc.tuple(group, group).map(([a, b]) => `${a}:${b}::/32`),
+  // Not ::/32: for Node.js, not for us, it holds IPv4, whose mapped form begins with these bits.
+  fc.tuple(fc.constantFrom('1', 'db8', '8000'), group).map(([a, b]) => `${a}:${b}::/32`),
   v4,
   v6,
 )

@@ -65,10 +65,19 @@ export function compileNetworkIndex(lists: readonly (readonly ListEntry[])[]): N
   return { match: (ip) => index.find(lengths.prefixes(ip)) }
 }
 
-function readNetworkEntry(entry: ListEntry): { readonly key: string; readonly negated: boolean } {
-  const negated = entry.text.startsWith('!')
+/**
+ * Reads the text of an entry.
+ *
+ * @throws FilterError E_CONFIG without a place.
+ */
+export function readNetworkText(text: string): { readonly key: string; readonly negated: boolean } {
+  const negated = text.startsWith('!')
+  return { key: networkKey(negated ? text.slice(1) : text), negated }
+}
+
+function readNetworkEntry(entry: ListEntry): ReturnType<typeof readNetworkText> {
   try {
-    return { key: networkKey(negated ? entry.text.slice(1) : entry.text), negated }
+    return readNetworkText(entry.text)
   } catch (cause) {
     if (!(cause instanceof FilterError)) throw cause
     throw entryError(entry, cause.message, cause.hint)

@@ -1,3 +1,4 @@
+import type { Concern } from './scanner.ts'
 import type { Category } from './verdict.ts'
 
 /** What is done with a message of some category; amavisd's final_*_destiny. */
@@ -8,6 +9,12 @@ export type Destiny = (typeof DESTINIES)[number]
 export const SCORE_RULES = ['sum', 'highest'] as const
 export type ScoreRule = (typeof SCORE_RULES)[number]
 
+/** A category that something can be decided about. */
+export type Blemish = Exclude<Category, 'clean'>
+
+/** What a virus name stands for: points in place of a virus, nothing at all, or a virus after all. */
+export type VirusMeaning = number | 'ignore' | 'virus'
+
 /** What one recipient's site wants done. */
 export interface Policy {
   /** Spam points from which a local recipient gets the spam header fields. */
@@ -16,16 +23,77 @@ export interface Policy {
   readonly tag2Level: number
   /** Spam points from which the message is 'spam': its destiny applies. */
   readonly killLevel: number
-  /** Put before the subject of spammy mail, for local recipients; '' for none. */
+  /** Spam points from which spam is not worth keeping; absent: all of it is. */
+  readonly quarantineCutoffLevel?: number
+  /** Put before the subject of spammy mail and spam, for local recipients; '' for none. */
   readonly subjectTag: string
+  /** The same for the categories it names, spam and spammy included. */
+  readonly subjectTags: Readonly<Partial<Record<Blemish, string>>>
   readonly scores: ScoreRule
-  readonly destiny: Readonly<Record<Exclude<Category, 'clean'>, Destiny>>
+  readonly destiny: Readonly<Record<Blemish, Destiny>>
   /** Categories of which a copy is kept. */
   readonly quarantine: readonly Category[]
+  /** Categories that are delivered whatever their destiny says: amavisd's lovers. */
+  readonly deliverAnyway: readonly Category[]
+  /** What this recipient's mail is not looked at for; what scanners found of it all the same does not count. */
+  readonly bypass: readonly Concern[]
+  /** Names of the scanners that count for this recipient; absent: all. */
+  readonly scanners?: readonly string[]
+  /** Virus names that are none, by patterns with `*` and `?`; the first that fits decides, in the order of the keys. */
+  readonly virusNames: Readonly<Record<string, VirusMeaning>>
+  /** Extension that the address of a local recipient gets, such as `spam` for user+spam@, by category. */
+  readonly addressExtension: Readonly<Partial<Record<Blemish, string>>>
+  /** Header fields that do not pass, beside those that only we may write; a final `*` is any rest. */
+  readonly removeHeaders: readonly string[]
+  /** Bytes; a larger message is 'oversized' for this recipient. Absent: no limit of its own. */
+  readonly messageSize?: number
 }
 
-/** Finds the policy of one recipient. One for all at present; overlays for single recipients join here. */
-export type PolicyLookup = (address: string) => Policy
+/** Some keys of a policy, to lie over another one: sections are merged key by key, lists replaced. */
+export type PolicyOverlay = {
+  readonly [K in keyof Policy]?: Policy[K] extends readonly unknown[] | undefined
+    ? Policy[K]
+    : Partial<Policy[K]>
+}
+
+/** One key that an overlay changed; `destiny.spam` inside a section. */
+export interface PolicyChange {
+  readonly key: string
+  /** Absent: it was not set. */
+  readonly from?: unknown
+  readonly to: unknown
+}
+
+/** The policy with the overlay over it. */
+export function overlayPolicy(policy: Policy, overlay: PolicyOverlay): Policy {
+  const merged: Record<string, unknown> = { ...policy }
+  for (const [key, value] of Object.entries(overlay)) {
+    const below = merged[key]
+    merged[key] = isSection(value) && isSection(below) ? { ...below, ...value } : value
+  }
+  // Each key has its own type: the schema has read the overlay with the types of Policy.
+  return merged as unknown as Policy
+}
+
+/** What the overlay changes about the policy, in the order of its keys; keys set to what they are left out. */
+export function policyChanges(policy: Policy, overlay: PolicyOverlay): PolicyChange[] {
+  const before: Readonly<Record<string, unknown>> = { ...policy }
+  return Object.entries(overlay).flatMap(([key, value]) => {
+    const below = before[key]
+    if (!isSection(value)) return changed(key, below, value)
+    const inside = isSection(below) ? below : {}
+    return Object.entries(value).flatMap(([name, to]) => changed(`${key}.${name}`, inside[name], to))
+  })
+}
+
+function changed(key: string, from: unknown, to: unknown): PolicyChange[] {
+  if (JSON.stringify(from) === JSON.stringify(to)) return []
+  return [from === undefined ? { key, to } : { key, from, to }]
+}
+
+function isSection(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
 
 /** Answers whether a recipient belongs to the local domains; an address without a domain is Postfix's own. */
 export type LocalDomains = (address: string) => boolean

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals'
 import {
+  DEFAULT_POLICY,
   FilterError,
   assess,
   blockedReply,
@@ -20,11 +21,7 @@ const line = ({ code, enhanced, text }: SmtpReply): string => `${code} ${enhance
 const ID = 'AbCdEf123456'
 
 const policyOf = (destiny: Destiny): Policy => ({
-  tagLevel: 0,
-  tag2Level: 5,
-  killLevel: 10,
-  subjectTag: '',
-  scores: 'sum',
+  ...DEFAULT_POLICY,
   destiny: {
     virus: destiny,
     banned: destiny,
@@ -36,23 +33,28 @@ const policyOf = (destiny: Destiny): Policy => ({
   },
   quarantine: [],
 })
-const assessment = assess([
-  {
-    scanner: 's',
-    concerns: ['virus'],
-    elapsedMs: 1,
-    outcome: 'done',
-    cached: false,
-    verdict: { findings: [{ kind: 'virus', name: 'Eicar' }] },
-  },
-])
+const assessment = assess(
+  [
+    {
+      scanner: 's',
+      concerns: ['virus'],
+      elapsedMs: 1,
+      outcome: 'done',
+      cached: false,
+      verdict: { findings: [{ kind: 'virus', name: 'Eicar' }] },
+    },
+  ],
+  DEFAULT_POLICY,
+)
 
 test.each<[Destiny, string]>([
   ['discard', `250 2.7.0 Ok, discarded, id=${ID} - INFECTED: Eicar`],
   ['reject', `554 5.7.0 Reject, id=${ID} - INFECTED: Eicar`],
   ['tempfail', `450 4.7.0 Temporary failure, id=${ID} - INFECTED: Eicar`],
 ])('a virus with destiny %s', (destiny, expected) => {
-  expect(line(blockedReply(decide(recipient, policyOf(destiny), assessment, true), ID))).toBe(expected)
+  expect(
+    line(blockedReply(decide(recipient, { policy: policyOf(destiny), local: true }, assessment), ID)),
+  ).toBe(expected)
 })
 
 test.each<[string, string]>([

@@ -1,7 +1,7 @@
 import type { Decision } from './decide.ts'
 import type { Recipient } from './envelope.ts'
 import type { FilterError } from './errors.ts'
-import { printable } from './verdict.ts'
+import { printable, type Category } from './verdict.ts'
 
 /** An SMTP reply: basic code, enhanced status code (RFC 3463), text: printable ASCII, one line. */
 export interface SmtpReply {
@@ -38,19 +38,32 @@ export type DeliveryResult = { readonly recipient: Recipient } & (
 const MAX_REASON = 450
 
 /** The reply for a recipient that the message is not delivered to. */
-export function blockedReply({ destiny, reason, assessment }: Decision, id: string): SmtpReply {
+export function blockedReply(decision: Decision, id: string): SmtpReply {
+  const { category, destiny, softened, reason, assessment } = decision
   const because = printable(reason, MAX_REASON)
   switch (destiny) {
     case 'discard':
       return { code: 250, enhanced: '2.7.0', text: `Ok, discarded, id=${id} - ${because}` }
-    case 'reject':
-      return { code: 554, enhanced: '5.7.0', text: `Reject, id=${id} - ${because}` }
+    case 'reject': {
+      const [code, enhanced] = REJECT_CODES[category] ?? [554, '5.7.0']
+      return { code, enhanced, text: `Reject, id=${id} - ${because}` }
+    }
     case 'tempfail':
+      if (softened) {
+        const verb = softened === 'discard' ? 'Discard' : 'Reject'
+        return { code: 450, enhanced: '4.7.0', text: `${verb} (soft_bounce), id=${id} - ${because}` }
+      }
       if (assessment.mustDefer) return failureReply(id)
       return { code: 450, enhanced: '4.7.0', text: `Temporary failure, id=${id} - ${because}` }
     case 'pass':
       throw new TypeError('a passed recipient has the reply of its delivery')
   }
+}
+
+/** amavisd's codes where they are not 554 5.7.0. */
+const REJECT_CODES: Readonly<Partial<Record<Category, readonly [number, string]>>> = {
+  'bad-header': [554, '5.6.0'],
+  oversized: [552, '5.3.4'],
 }
 
 /** The reply for a recipient that the message was handed over for, or should have been. */

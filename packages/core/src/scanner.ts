@@ -22,7 +22,8 @@ export interface ScannerVersion {
 }
 
 /** What a scanner looks for; a message over its `maxSize` is unchecked for viruses, or not scored for spam. */
-export type Concern = 'virus' | 'spam'
+export const CONCERNS = ['virus', 'spam'] as const
+export type Concern = (typeof CONCERNS)[number]
 
 /** A configured scanner. One instance serves all messages; it keeps no state between them. */
 export interface Scanner {

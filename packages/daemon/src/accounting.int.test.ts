@@ -1,9 +1,10 @@
 import { afterEach, expect, test } from '@jest/globals'
+import { DEFAULT_POLICY } from '@ecluse/core'
 import type { LmtpClient } from '@ecluse/fixtures'
 import { EICAR, GTUBE } from '@ecluse/fixtures'
 import {
   HAM,
-  POLICY,
+  rulesWith,
   releaseAll,
   scannerOf,
   scannerOfKind,
@@ -123,7 +124,7 @@ test('a thousand messages with nothing in common: not one series more', async ()
   const kit = await startTestDaemon({
     scanners: [scanner, scannerOfKind('test')],
     // Each copy kept is several waits for the disk, and adds nothing here.
-    policyFor: () => ({ ...POLICY, quarantine: [] }),
+    rules: rulesWith({ policy: { ...DEFAULT_POLICY, quarantine: [] } }),
     mta: {
       act: ({ stage, transaction }) =>
         stage === 'dot' ? `250 2.0.0 Ok: queued as Q${transaction}` : undefined,

@@ -4,7 +4,7 @@ import { CLEAN, FilterError } from '@ecluse/core'
 import {
   masked,
   onRelease,
-  POLICY,
+  rulesWith,
   releaseAll,
   scannerOf,
   sendMail,
@@ -21,6 +21,8 @@ const DEFERRED = '451 4.7.1 Content filter cannot check this message now, id=ID'
 function fail(): never {
   throw new TypeError('a bug of ours')
 }
+
+const RULES = rulesWith({})
 
 /** Each breaks for the message of `poison@example.com`, and for that one only. */
 const BUGS: readonly [string, TestDaemonOptions][] = [
@@ -42,7 +44,16 @@ const BUGS: readonly [string, TestDaemonOptions][] = [
       ],
     },
   ],
-  ['policyFor throws', { policyFor: (address) => (address.startsWith('poison') ? fail() : POLICY) }],
+  [
+    'a rule throws',
+    {
+      rules: {
+        ...RULES,
+        forMail: (envelope, authors) =>
+          envelope.mailFrom.startsWith('poison') ? fail() : RULES.forMail(envelope, authors),
+      },
+    },
+  ],
 ]
 
 /** Twenty messages at once, the poisoned one among them; gives its reply. */
@@ -109,7 +120,7 @@ test('a connection that is refused is told of', async () => {
 })
 
 test('a bug before there is a record: 451 at the dot, counted, told with its stack, nothing leaks', async () => {
-  const kit = await startTestDaemon({ isLocal: fail })
+  const kit = await startTestDaemon({ rules: { ...RULES, directionOf: fail } })
   const client = await kit.greet()
   const { dot } = await sendMail(client, { to: ['r@example.org'] })
   expect(dot).toEqual(['451 4.5.0 Error in processing'])

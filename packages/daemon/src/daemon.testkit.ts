@@ -7,13 +7,15 @@ import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
-  localDomains,
+  DEFAULT_POLICY,
+  compileRules,
   type Address,
   type Concern,
   type ConfiguredScanner,
   type MailProtocol,
   type OnError,
-  type Policy,
+  type RuleConfig,
+  type Rules,
   type Scanner,
 } from '@ecluse/core'
 import {
@@ -69,23 +71,22 @@ export function gate<T = void>(): { readonly promise: Promise<T>; open(value: T)
 
 const HOSTNAME = 'filter.example.org'
 
-/** The policy of the contract. */
-export const POLICY: Policy = {
-  tagLevel: -999,
-  tag2Level: 6.2,
-  killLevel: 15,
-  subjectTag: '***SPAM*** ',
-  scores: 'sum',
-  destiny: {
-    virus: 'discard',
-    banned: 'discard',
-    unchecked: 'pass',
-    spam: 'discard',
-    spammy: 'pass',
-    'bad-header': 'pass',
-    oversized: 'reject',
-  },
-  quarantine: ['virus', 'banned', 'spam'],
+/** The policy of the contract, for one local domain, but for what is said otherwise. */
+export function rulesWith(changes: Partial<RuleConfig>): Rules {
+  return compileRules(
+    {
+      policy: DEFAULT_POLICY,
+      policies: [],
+      senders: [],
+      localDomains: ['example.org'],
+      networks: ['127.0.0.0/8', '::1/128'],
+      recipientDelimiter: '+',
+      authservIds: [],
+      softBounce: false,
+      ...changes,
+    },
+    new Map(),
+  )
 }
 
 /** Longer than any test: a timeout that ends one is a failure. */
@@ -204,9 +205,7 @@ export async function startTestDaemon(options: TestDaemonOptions = {}): Promise<
       ...reinject,
     },
     scanners: [scannerOfKind('test')],
-    policyFor: () => POLICY,
-    isLocal: localDomains(['example.org']),
-    networks: ['127.0.0.0/8', '::1/128'],
+    rules: rulesWith({}),
     spool: { directory: spoolFolder, memoryBytes },
     quarantineDirectory: quarantineFolder,
     limits: { concurrency: 100, deadlineMs: PATIENT_MS },

@@ -16,7 +16,6 @@ import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
-import { directionBy } from './direction.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
@@ -48,7 +47,7 @@ export interface Daemon {
    *
    * @param read called when it is its turn; a rejection changes nothing
    * @returns whether it is in force; false: the daemon is closing, and nothing was done
-   * @throws what `read` threw, or what was wrong with what it gave
+   * @throws what `read` threw
    */
   reload(read: ReadOptions): Promise<boolean>
   /** Takes no new mail, finishes what runs, frees everything. */
@@ -150,7 +149,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   })
   const partsOf = (from: ReloadableOptions): MessageParts => ({
     pipeline: { ...from, hostname, quarantine, reinjector },
-    directionOf: directionBy(from.networks, from.isLocal),
+    directionOf: (envelope) => from.rules.directionOf(envelope),
     ...from.limits,
   })
   const closing = closeScanners(log)

@@ -1,5 +1,12 @@
 import { types } from 'node:util'
-import { FilterError, failureReply, type Envelope, type ScanResult, type SmtpReply } from '@ecluse/core'
+import {
+  FilterError,
+  failureReply,
+  type Direction,
+  type Envelope,
+  type ScanResult,
+  type SmtpReply,
+} from '@ecluse/core'
 import {
   type BodySink,
   type ReceiveHandler,
@@ -11,7 +18,7 @@ import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import type { MessageParts, PartsInUse } from './parts.ts'
 import { processMessage, repliesFor, type Outcome } from './pipeline.ts'
-import { messageRecord, type Direction, type Handled } from './record.ts'
+import { messageRecord, type Handled } from './record.ts'
 
 export interface IntakeOptions {
   readonly spool: Spool

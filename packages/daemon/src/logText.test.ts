@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { assess, decide, type Envelope, type Policy, type ScanResult } from '@ecluse/core'
+import { DEFAULT_POLICY, assess, decide, type Envelope, type Policy, type ScanResult } from '@ecluse/core'
 import { createLog } from './logOutput.ts'
 import { messageRecord, type Handled } from './record.ts'
 import type { Outcome } from './pipeline.ts'
@@ -24,20 +24,11 @@ const handled: Handled = {
   header: Buffer.from('Subject: x\r\nMessage-ID: <m1@example.com>\r\n\r\n'),
 }
 const policy: Policy = {
+  ...DEFAULT_POLICY,
   tagLevel: 0,
   tag2Level: 5,
   killLevel: 10,
   subjectTag: '',
-  scores: 'sum',
-  destiny: {
-    virus: 'discard',
-    banned: 'discard',
-    unchecked: 'pass',
-    spam: 'discard',
-    spammy: 'pass',
-    'bad-header': 'pass',
-    oversized: 'reject',
-  },
   quarantine: ['virus', 'spam'],
 }
 const result = (scan: Partial<ScanResult>): ScanResult =>
@@ -51,8 +42,10 @@ const result = (scan: Partial<ScanResult>): ScanResult =>
   }) as ScanResult
 
 function recordOf(scan: ScanResult, replies: [number, string][], relayed: string[] = []): MessageRecord {
-  const assessment = assess([scan])
-  const decisions = envelope.recipients.map((recipient) => decide(recipient, policy, assessment, true))
+  const assessment = assess([scan], policy)
+  const decisions = envelope.recipients.map((recipient) =>
+    decide(recipient, { policy, local: true }, assessment),
+  )
   const outcome: Outcome = {
     scans: [scan],
     decisions,

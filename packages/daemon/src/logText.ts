@@ -1,4 +1,4 @@
-import { formatScore } from '@ecluse/core'
+import { formatScore, type Direction } from '@ecluse/core'
 import { headerField } from '@ecluse/mail'
 import {
   LOG_LEVELS,
@@ -8,7 +8,7 @@ import {
   type LogLevel,
   type LogTarget,
 } from './log.ts'
-import type { Direction, MessageRecord, RecipientOutcome, RecipientRecord } from './record.ts'
+import type { MessageRecord, RecipientOutcome, RecipientRecord } from './record.ts'
 
 /** amavisd's marks of severity. */
 const MARKS: Readonly<Record<LogLevel, string>> = { error: '(!!)', warn: '(!)', info: '', debug: '' }

@@ -1,6 +1,5 @@
-import type { ConfiguredScanner, Envelope, Scanner } from '@ecluse/core'
+import type { ConfiguredScanner, Direction, Envelope, Scanner } from '@ecluse/core'
 import type { PipelineParts } from './pipeline.ts'
-import type { Direction } from './record.ts'
 
 /** What one message works with, from its dot to its reply, whatever is reloaded meanwhile. */
 export interface MessageParts {

@@ -4,32 +4,47 @@ import {
   combineForSmtp,
   decide,
   deliveryReply,
+  isWanted,
   planDeliveries,
+  type Assessment,
   type ConfiguredScanner,
   type Decision,
   type Delivery,
   type DeliveryResult,
   type Envelope,
-  type LocalDomains,
+  type Finding,
+  type MailRules,
+  type MarkContext,
   type Message,
-  type PolicyLookup,
+  type Policy,
   type Recipient,
+  type Rules,
   type ScanResult,
   type SmtpReply,
 } from '@ecluse/core'
-import { editMessage, type Reinjector } from '@ecluse/mail'
+import { editMessage, readAuthenticationResults, readAuthors, type Reinjector } from '@ecluse/mail'
 import { quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
 import { scanAll } from '@ecluse/scanners'
 
-/** What the pipeline works with: the same for every message until a reload. */
-export interface PipelineParts {
+/** What a message is judged by: the same for every message until a reload. */
+export interface JudgeParts {
   readonly hostname: string
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
-  readonly policyFor: PolicyLookup
-  readonly isLocal: LocalDomains
+  readonly rules: Rules
+}
+
+/** What the pipeline works with. */
+export interface PipelineParts extends JudgeParts {
   readonly quarantine: QuarantineStore
   readonly reinjector: Reinjector
+}
+
+/** A message on its way through. */
+export interface Case {
+  readonly envelope: Envelope
+  readonly message: Message
+  readonly receivedAt: Date
 }
 
 /** Milliseconds that each stage took; absent: the message did not come to it. */
@@ -38,6 +53,16 @@ export interface StageTimes {
   decide?: number
   quarantine?: number
   reinject?: number
+}
+
+/** What shall become of one message, and why. Lists with one entry for each recipient are in RCPT TO order. */
+export interface Judgement {
+  readonly context: MarkContext
+  readonly rules: MailRules
+  readonly scans: readonly ScanResult[]
+  readonly decisions: readonly Decision[]
+  /** The copies to hand over; empty: nobody gets the message. */
+  readonly plan: readonly Delivery[]
 }
 
 /** What became of one message. Lists with one entry for each recipient are in RCPT TO order. */
@@ -60,23 +85,13 @@ export interface Outcome {
  */
 export async function processMessage(
   parts: PipelineParts,
-  { envelope, message, receivedAt }: { envelope: Envelope; message: Message; receivedAt: Date },
+  { envelope, message, receivedAt }: Case,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const { hostname, alertHeader } = parts
   const times: StageTimes = {}
+  const judgement = await judge(parts, { envelope, message, receivedAt }, signal, times)
+  const { scans, decisions, plan, context } = judgement
   const clock = stopwatch()
-
-  const scans = await scanAll(parts.scanners, { message, envelope, hostname }, signal)
-  times.scan = clock()
-
-  const assessment = assess(scans)
-  const decisions = envelope.recipients.map((recipient) =>
-    decide(recipient, parts.policyFor(recipient.address), assessment, parts.isLocal(recipient.address)),
-  )
-  const context = { id: message.id, hostname, alertHeader, envelope, date: receivedAt }
-  const plan = planDeliveries(decisions, context)
-  times.decide = clock()
 
   const quarantined = decisions.some((decision) => decision.quarantined)
   if (quarantined) {
@@ -98,12 +113,87 @@ export async function processMessage(
   return { scans, decisions, deliveries, replies, quarantined, times }
 }
 
+/** The first half of it, without any effect: scanners and policy, up to the copies that would be handed over. */
+export async function judge(
+  parts: JudgeParts,
+  { envelope, message, receivedAt }: Case,
+  signal: AbortSignal,
+  times: StageTimes = {},
+): Promise<Judgement> {
+  const { hostname, alertHeader, rules } = parts
+  const clock = stopwatch()
+  const authors = rules.wantsAuthors ? readAuthors(message.header) : []
+  const mailRules = rules.forMail(envelope, authors)
+  const policies = envelope.recipients.map(({ address }) => mailRules.policyFor(address))
+  const wanted = wantedScanners(parts.scanners, policies)
+
+  const scans = await scanAll(wanted, { message, envelope, hostname }, signal)
+  times.scan = clock()
+
+  const proofs = rules.wantsAuthors ? proofsOf(scans, message, rules) : []
+  const assessmentFor = assessOnce(scans)
+  const decisions = envelope.recipients.map((recipient, index) => {
+    const policy = policies[index] ?? mailRules.policyFor(recipient.address)
+    const about = {
+      policy,
+      local: rules.isLocal(recipient.address),
+      sender: mailRules.standingFor(recipient.address, proofs),
+      sizeBytes: message.sizeBytes,
+      softBounce: rules.softBounce,
+    }
+    return decide(recipient, about, assessmentFor(policy))
+  })
+  const { recipientDelimiter } = rules
+  const context = { id: message.id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
+  const plan = planDeliveries(decisions, context)
+  times.decide = clock()
+  return { context, rules: mailRules, scans, decisions, plan }
+}
+
+/** Those that somebody wants: what the others find is of no use to the rest. */
+function wantedScanners(
+  scanners: readonly ConfiguredScanner[],
+  policies: readonly Policy[],
+): readonly ConfiguredScanner[] {
+  const different = new Set(policies)
+  const wanted = scanners.filter((scanner) => [...different].some((policy) => isWanted(scanner, policy)))
+  return wanted.length === scanners.length ? scanners : wanted
+}
+
+/** What scanners and our own Postfix proved about the sender. */
+function proofsOf(
+  scans: readonly ScanResult[],
+  message: Message,
+  { authservIds }: Rules,
+): readonly Finding[] {
+  const scanned = scans.flatMap((scan) => (scan.outcome === 'done' ? scan.verdict.findings : []))
+  return authservIds.length === 0
+    ? scanned
+    : [...scanned, ...readAuthenticationResults(message.header, authservIds)]
+}
+
+/** Recipients with the same policy share it. */
+function assessOnce(scans: readonly ScanResult[]): (policy: Policy) => Assessment {
+  const known = new Map<Policy, Assessment>()
+  return (policy) => {
+    let assessment = known.get(policy)
+    if (!assessment) {
+      assessment = assess(scans, policy)
+      known.set(policy, assessment)
+    }
+    return assessment
+  }
+}
+
 interface DeliveryJob {
   readonly envelope: Envelope
   readonly message: Message
   readonly plan: readonly Delivery[]
   readonly decisions: readonly Decision[]
 }
+
+/** Copies of one message on their way at the same time: one message must not take all connections. */
+const PARALLEL_COPIES = 5
 
 /** Hands over every copy. Never rejects: a copy that failed does not undo another. */
 async function deliverAll(
@@ -114,12 +204,18 @@ async function deliverAll(
   const { envelope, message, plan, decisions } = job
   // SMTP has one reply for all: the copies go one after the other, and none after a refusal.
   const allOrNothing = envelope.protocol === 'smtp'
-  const send = ({ edits, recipients }: Delivery): Promise<DeliveryResult[]> =>
-    reinjector.deliver(
-      { id: message.id, envelope, recipients, message: editMessage(message, edits), allOrNothing },
+  const send = async ({ edits, recipients, targets }: Delivery): Promise<DeliveryResult[]> => {
+    const results = await reinjector.deliver(
+      { id: message.id, envelope, recipients: targets, message: editMessage(message, edits), allOrNothing },
       signal,
     )
-  if (!allOrNothing) return (await Promise.all(plan.map(send))).flat()
+    // In the order of the targets, and those in the order of the recipients.
+    return results.map((result, index) => {
+      const recipient = recipients[index]
+      return recipient && recipient !== result.recipient ? { ...result, recipient } : result
+    })
+  }
+  if (!allOrNothing) return await sendAll(plan, send)
   let refused = decisions.some(({ destiny }) => destiny === 'reject' || destiny === 'tempfail')
   const results: DeliveryResult[] = []
   for (const delivery of plan) {
@@ -127,6 +223,20 @@ async function deliverAll(
     refused ||= of.some(({ outcome }) => outcome !== 'relayed')
     results.push(...of)
   }
+  return results
+}
+
+async function sendAll(
+  plan: readonly Delivery[],
+  send: (delivery: Delivery) => Promise<DeliveryResult[]>,
+): Promise<DeliveryResult[]> {
+  if (plan.length === 1) return await send(plan[0] as Delivery)
+  const results: DeliveryResult[] = []
+  const waiting = plan.values()
+  const lane = async (): Promise<void> => {
+    for (const delivery of waiting) results.push(...(await send(delivery)))
+  }
+  await Promise.all(Array.from({ length: Math.min(PARALLEL_COPIES, plan.length) }, lane))
   return results
 }
 

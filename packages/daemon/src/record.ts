@@ -4,15 +4,15 @@ import {
   type Decision,
   type DeliveryResult,
   type Destiny,
+  type Direction,
   type Envelope,
   type Recipient,
   type ScanResult,
   type SmtpReply,
+  type SpamSymbol,
+  listSymbol,
 } from '@ecluse/core'
 import type { Outcome, StageTimes } from './pipeline.ts'
-
-/** amavisd's words for where a message comes from and goes to. */
-export type Direction = 'inbound' | 'outbound' | 'internal' | 'open-relay'
 
 /** What one scanner said, as a metric label. */
 export const SCAN_VERDICTS = ['clean', 'virus', 'spam', 'unchecked', 'error', 'timeout'] as const
@@ -79,7 +79,7 @@ export function messageRecord(
       reply: replies[index] ?? replies[0],
     }),
   )
-  const assessment = outcome?.decisions[0]?.assessment
+  const decisions = outcome?.decisions ?? []
   return {
     ...handled,
     category:
@@ -92,11 +92,27 @@ export function messageRecord(
     })),
     recipients,
     ...(outcome?.quarantined && { quarantineId: handled.id }),
-    viruses: assessment?.viruses ?? [],
-    tests: assessment?.symbols ?? [],
+    viruses: virusesOf(decisions),
+    tests: testsOf(decisions),
     times: outcome?.times ?? {},
     totalMs,
   }
+}
+
+/** All that counted for some recipient; most often every recipient has the same assessment. */
+function virusesOf(decisions: readonly Decision[]): readonly string[] {
+  const [first] = decisions
+  if (!first || decisions.every(({ assessment }) => assessment === first.assessment)) {
+    return first?.assessment.viruses ?? []
+  }
+  return [...new Set(decisions.flatMap(({ assessment }) => assessment.viruses))]
+}
+
+/** The rules that counted for the first recipient, with what its sender lists added. */
+function testsOf([first]: readonly Decision[]): readonly SpamSymbol[] {
+  if (!first) return []
+  const { assessment, sender } = first
+  return sender.points === 0 ? assessment.symbols : [...assessment.symbols, listSymbol(sender)]
 }
 
 function recipientRecord(

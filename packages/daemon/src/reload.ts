@@ -1,14 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { ConfiguredScanner, LocalDomains, PolicyLookup } from '@ecluse/core'
+import type { ConfiguredScanner, Rules } from '@ecluse/core'
 
 /** What a reload exchanges; everything else that a daemon was started with stands until it ends. */
 export interface ReloadableOptions {
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
-  readonly policyFor: PolicyLookup
-  readonly isLocal: LocalDomains
-  /** CIDR: mail from these clients is our own, "originating". */
-  readonly networks: readonly string[]
+  readonly rules: Rules
   readonly limits: { readonly concurrency: number; readonly deadlineMs: number }
   /** How long `close` may take to finish what runs. */
   readonly drainMs: number
@@ -22,7 +19,7 @@ export type ReadOptions = (current: ReloadableOptions) => Promise<Partial<Reload
 
 /** What a reload does to the daemon. */
 export interface ReloadEffects {
-  /** Puts them in force, all at once. @throws when they cannot be: nothing is changed then */
+  /** Puts them in force, all at once. */
   readonly apply: (options: ReloadableOptions) => void
   /** Frees scanners that have not been asked anything. */
   readonly abandon: (scanners: readonly ConfiguredScanner[]) => void
@@ -52,7 +49,7 @@ export class Reloader {
 
   /**
    * @returns whether it is in force; false: the daemon ends
-   * @throws what `read` threw, or what was wrong with what it gave
+   * @throws what `read` threw
    */
   reload(read: ReadOptions): Promise<boolean> {
     const turn = this.#after(this.#last, read)
@@ -86,12 +83,7 @@ export class Reloader {
       abandon(before)
       return false
     }
-    try {
-      this.#effects.apply(next)
-    } catch (error) {
-      abandon(before)
-      throw error
-    }
+    this.#effects.apply(next)
     this.#current = next
     abandon(next.scanners)
     return true

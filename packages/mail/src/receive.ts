@@ -79,7 +79,8 @@ export async function createReceiver(
   }
   const server = new FilterServer(serverOptions(options), context)
   const bound = await listen(server.server, address, options.mode)
-  dialogue.listener = formatAddress(bound)
+  // Otherwise it keeps its name in the configuration, which policies may ask for.
+  if ('port' in address && address.port === 0) dialogue.listener = formatAddress(bound)
   return { address: bound, close: async (signal) => await server.drain(signal) }
 }
 

@@ -245,7 +245,7 @@ test('files a message under the worst category for which it is kept', () => {
   const one = record()
   const [anna, bob] = one.decisions
   if (anna === undefined || bob === undefined) throw new Error('two decisions')
-  const context = { ...one, date: one.storedAt }
+  const context = { ...one, date: one.storedAt, recipientDelimiter: '' }
   const mixed = [
     { ...anna, category: 'virus' as const, quarantined: false },
     { ...bob, category: 'spam' as const, quarantined: true },

@@ -3,6 +3,8 @@ import {
   DESTINIES,
   FilterError,
   formatScore,
+  spamLevel,
+  spamTests,
   type Category,
   type Decision,
   type Envelope,
@@ -21,7 +23,6 @@ const MARK = '\r\nX-Ecluse-Quarantine: v=1; header-bytes='
 const LENGTH_DIGITS = 10
 const FIRST = 'Return-Path: <'
 const LINE_LENGTH = 78
-const MAX_STARS = 64
 
 /** What an entry says of the original. */
 export interface OriginalFacts {
@@ -216,7 +217,7 @@ function clean(text: string): string {
 }
 
 function alertFields({ alertHeader, decisions }: QuarantineRecord): string[] {
-  const virus = decisions.find(({ category }) => category === 'virus')
+  const virus = decisions.find(({ assessment }) => assessment.viruses.length > 0)
   if (virus === undefined) return []
   const names = virus.assessment.viruses.join(', ')
   return [fold(`${clean(alertHeader)}: INFECTED, message contains virus: ${clean(names)}`)]
@@ -232,10 +233,9 @@ function spamFields(decisions: readonly Decision[]): string[] {
     decisions.reduce((least, decision) => Math.min(least, of(decision)), Infinity)
   const tag2 = level(({ policy }) => policy.tag2Level)
   const [low, high] = [formatScore(lowest), formatScore(highest)]
-  const symbols = decisions[0]?.assessment.symbols ?? []
-  const tests = symbols.map(({ name, score }) => clean(`${name}=${formatScore(score)}`)).join(',')
+  const tests = decisions[0] ? clean(spamTests(decisions[0])) : ''
   const flag = highest >= tag2
-  const stars = '*'.repeat(Math.min(MAX_STARS, Math.max(0, Math.trunc(highest))))
+  const stars = spamLevel(highest)
   return [
     `X-Spam-Flag: ${flag ? 'YES' : 'NO'}`,
     `X-Spam-Score: ${high}`,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import {
+  DEFAULT_POLICY,
   decide,
   type Assessment,
   type Decision,
@@ -13,29 +14,14 @@ import { quarantineRecord, type QuarantineRecord } from '../src/record.ts'
 
 export const ID = 'Abc-123_xyZ9'
 
-export const POLICY: Policy = {
-  tagLevel: -999,
-  tag2Level: 6.2,
-  killLevel: 15,
-  subjectTag: '',
-  scores: 'sum',
-  destiny: {
-    virus: 'discard',
-    banned: 'discard',
-    unchecked: 'pass',
-    spam: 'discard',
-    spammy: 'pass',
-    'bad-header': 'pass',
-    oversized: 'reject',
-  },
-  quarantine: ['virus', 'banned', 'spam'],
-}
+export const POLICY: Policy = { ...DEFAULT_POLICY, subjectTag: '' }
 
 export const SPAM: Assessment = {
   viruses: [],
   unchecked: [],
   virusStatus: 'clean',
   scores: [12.5, 4.25],
+  virusPoints: 0,
   symbols: [
     { name: 'BAYES_99', score: 12.5 },
     { name: 'URIBL_BLACK', score: 4.25 },
@@ -48,6 +34,7 @@ export const VIRUS: Assessment = {
   unchecked: [],
   virusStatus: 'infected',
   scores: [],
+  virusPoints: 0,
   symbols: [],
   mustDefer: false,
 }
@@ -88,9 +75,10 @@ export function record(options: SampleOptions = {}): QuarantineRecord {
     envelope: chosen,
     date: storedAt,
     alertHeader: 'X-Ecluse-Alert',
+    recipientDelimiter: '',
   }
   const decisions: Decision[] = chosen.recipients.map((recipient, index) =>
-    decide(recipient, policies[index] ?? POLICY, assessment, true),
+    decide(recipient, { policy: policies[index] ?? POLICY, local: true }, assessment),
   )
   return quarantineRecord(context, decisions)
 }

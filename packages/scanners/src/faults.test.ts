@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import {
+  DEFAULT_POLICY,
   assess,
   decide,
   formatAddress,
@@ -29,23 +30,7 @@ const LARGE = testMessage(
   Buffer.concat([Buffer.alloc(12_000_000, `${HEADER}filler\r\n`), Buffer.from(EICAR)]),
 )
 
-const policy: Policy = {
-  tagLevel: -999,
-  tag2Level: 6.2,
-  killLevel: 15,
-  subjectTag: '',
-  scores: 'sum',
-  destiny: {
-    virus: 'discard',
-    banned: 'discard',
-    unchecked: 'pass',
-    spam: 'discard',
-    spammy: 'pass',
-    'bad-header': 'pass',
-    oversized: 'reject',
-  },
-  quarantine: [],
-}
+const policy: Policy = { ...DEFAULT_POLICY, subjectTag: '', quarantine: [] }
 
 const ADAPTERS = [
   { kind: 'clamd', start: () => startFakeClamd(), option: (address: string) => ({ address }) },
@@ -78,14 +63,18 @@ describe.each(ADAPTERS)('$kind', ({ kind, start, option }) => {
     return result
   }
   const expectDeferred = (result: ScanResult): void => {
-    const assessment = assess([result])
+    const assessment = assess([result], policy)
     expect(assessment.virusStatus).toBe(kind === 'clamd' ? 'scanner failed' : undefined)
     expect(assessment.scores).toEqual([])
-    expect(decide({ address: 'a@example.org' }, policy, assessment, true).destiny).toBe('tempfail')
+    expect(decide({ address: 'a@example.org' }, { policy, local: true }, assessment).destiny).toBe('tempfail')
   }
   const expectFound = async (): Promise<void> => {
     fake.misbehave()
-    const { category } = decide({ address: 'a@example.org' }, policy, assess([await scan(5000)]), true)
+    const { category } = decide(
+      { address: 'a@example.org' },
+      { policy, local: true },
+      assess([await scan(5000)], policy),
+    )
     expect(category).toBe(kind === 'clamd' ? 'virus' : 'spam')
     await fake.idle()
   }

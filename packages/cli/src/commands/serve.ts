@@ -24,7 +24,7 @@ export const serve: Command = {
     const log = createLog(config.log.level, config.log.format, stderrTarget())
     for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
     const stopped = stopSignal()
-    const daemon = await startDaemon(await daemonOptions(config, log))
+    const daemon = await startDaemon(await daemonOptions(loaded, log))
     announce(daemon, log)
     hangups.listen(reloading({ daemon, config, file, around, log }))
     around.out(`ready ${daemon.addresses.join(', ')}\n`)

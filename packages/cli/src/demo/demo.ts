@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
+  compileRules,
   configSchema,
   deliveryReply,
   formatAddress,
@@ -47,7 +48,10 @@ export async function startDemo({ directory, write }: DemoOptions): Promise<Demo
   let daemon: Daemon
   try {
     const wired = await daemonOptions(
-      { ...config, reinject: { ...config.reinject, address: sink.address } },
+      {
+        config: { ...config, reinject: { ...config.reinject, address: sink.address } },
+        rules: compileRules(config, new Map()),
+      },
       log,
     )
     const options = {

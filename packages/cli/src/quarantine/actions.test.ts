@@ -6,27 +6,19 @@ import { PassThrough, Readable } from 'node:stream'
 import { buffer, text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
-import { FilterError, type Decision, type DeliveryResult, type Envelope, type Policy } from '@ecluse/core'
+import {
+  DEFAULT_POLICY,
+  FilterError,
+  type Assessment,
+  decide,
+  type DeliveryResult,
+  type Envelope,
+  type Policy,
+} from '@ecluse/core'
 import { createFileStore, quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
 import { QUARANTINE_OPTIONS, runQuarantine, type QuarantineSetup, type ReleaseGate } from './actions.ts'
 
-const POLICY: Policy = {
-  tagLevel: -999,
-  tag2Level: 6,
-  killLevel: 15,
-  subjectTag: '',
-  scores: 'sum',
-  destiny: {
-    virus: 'discard',
-    banned: 'discard',
-    unchecked: 'pass',
-    spam: 'discard',
-    spammy: 'pass',
-    'bad-header': 'pass',
-    oversized: 'reject',
-  },
-  quarantine: ['virus', 'spam'],
-}
+const POLICY: Policy = { ...DEFAULT_POLICY, tag2Level: 6, subjectTag: '', quarantine: ['virus', 'spam'] }
 const SPAM = 'Aspam0000001'
 const VIRUS = 'Avirus000002'
 const MAIL =
@@ -64,26 +56,27 @@ async function keep({ id, day, virus = false, envelope: overrides = {} }: Kept):
     listener: '127.0.0.1:10024',
     ...overrides,
   }
-  const decisions: Decision[] = envelope.recipients.map((recipient) => ({
-    recipient,
-    policy: POLICY,
-    local: true,
-    category: virus ? 'virus' : 'spam',
-    destiny: 'discard',
-    ...(virus ? {} : { score: 21.5 }),
-    assessment: {
-      viruses: virus ? ['Eicar'] : [],
-      unchecked: [],
-      scores: virus ? [] : [21.5],
-      symbols: [],
-      mustDefer: false,
-    },
-    quarantined: true,
-    reason: virus ? 'INFECTED: Eicar' : 'spam',
-  }))
+  const assessment: Assessment = {
+    viruses: virus ? ['Eicar'] : [],
+    unchecked: [],
+    scores: virus ? [] : [21.5],
+    virusPoints: 0,
+    symbols: [],
+    mustDefer: false,
+  }
+  const decisions = envelope.recipients.map((recipient) =>
+    decide(recipient, { policy: POLICY, local: true }, assessment),
+  )
   const date = new Date(Date.UTC(2026, 10, day, 8))
   const record = quarantineRecord(
-    { id, hostname: 'filter.example.org', envelope, date, alertHeader: 'X-Ecluse-Alert' },
+    {
+      id,
+      hostname: 'filter.example.org',
+      envelope,
+      date,
+      alertHeader: 'X-Ecluse-Alert',
+      recipientDelimiter: '',
+    },
     decisions,
   )
   const bytes = Buffer.from(MAIL)

@@ -1,10 +1,18 @@
 import { expect, test } from '@jest/globals'
-import { localDomains, type Envelope } from '@ecluse/core'
-import { directionBy } from './direction.ts'
+import { compileRules, DEFAULT_POLICY, type Envelope } from './index.ts'
 
-const directionOf = directionBy(
-  ['127.0.0.0/8', '::1/128', '192.0.2.0/24', '2001:db8::/32'],
-  localDomains(['example.org']),
+const rules = compileRules(
+  {
+    policy: DEFAULT_POLICY,
+    policies: [],
+    senders: [],
+    localDomains: ['example.org'],
+    networks: ['127.0.0.0/8', '::1/128', '192.0.2.0/24', '2001:db8::/32'],
+    recipientDelimiter: '+',
+    authservIds: [],
+    softBounce: false,
+  },
+  new Map(),
 )
 
 test.each([
@@ -26,5 +34,5 @@ test.each([
     peer: { helo: 'h' },
     listener: 'l',
   }
-  expect(directionOf(envelope)).toBe(direction)
+  expect(rules.directionOf(envelope)).toBe(direction)
 })

@@ -1,0 +1,120 @@
+import { globPattern } from './globPattern.ts'
+import type { Policy, VirusMeaning } from './policy.ts'
+import type { Concern, ConfiguredScanner, ScanResult } from './scanner.ts'
+import type { Finding, SpamSymbol, UncheckedReason } from './verdict.ts'
+
+/** What all scanners together say about one message, as far as a policy lets them count. */
+export interface Assessment {
+  /** Names of the viruses found, each once, in the order found. */
+  readonly viruses: readonly string[]
+  /** Why something was not looked at, and shall count as such. */
+  readonly unchecked: readonly UncheckedReason[]
+  /** What X-Virus-Status tells; absent: no scanner here looks for viruses. */
+  readonly virusStatus?: 'clean' | 'infected' | UncheckedReason
+  /** Points of each scanner that scored, then those of virus names that count as points; empty: none did. */
+  readonly scores: readonly number[]
+  /** Points of virus names that are none: added to whatever the scanners' points come to. */
+  readonly virusPoints: number
+  /** Rules of all scanners, in the scanners' order, then `AV:NAME` for each virus name that counts as points. */
+  readonly symbols: readonly SpamSymbol[]
+  /** A scanner without which nothing may be decided failed (`onError: tempfail`). */
+  readonly mustDefer: boolean
+}
+
+const NOTHING: Assessment = {
+  viruses: [],
+  unchecked: [],
+  scores: [],
+  virusPoints: 0,
+  symbols: [],
+  mustDefer: false,
+}
+
+/** What of a policy chooses among the scanners and their findings. */
+export type ScannerChoice = Pick<Policy, 'scanners' | 'bypass' | 'virusNames'>
+
+/** Whether a scanner has to be asked for a recipient of this policy. */
+export function isWanted(
+  { name, concerns }: Pick<ConfiguredScanner, 'name' | 'concerns'>,
+  choice: ScannerChoice,
+): boolean {
+  if (choice.scanners && !choice.scanners.includes(name)) return false
+  return concerns.some((concern) => !choice.bypass.includes(concern))
+}
+
+/** Brings together the results that count under a policy. */
+export function assess(results: readonly ScanResult[], choice: ScannerChoice): Assessment {
+  const counted = results.flatMap((result) => countedPart(result, choice))
+  if (counted.length === 0) return NOTHING
+  const findings = counted.flatMap((result) => (result.outcome === 'done' ? result.verdict.findings : []))
+  const names = new Set(findings.flatMap((finding) => (finding.kind === 'virus' ? [finding.name] : [])))
+  const { viruses, symbols: byName } = sortNames([...names], choice.virusNames)
+  const limits = findings.flatMap((finding) => (finding.kind === 'unchecked' ? [finding.reason] : []))
+  const scored = findings.filter((finding) => finding.kind === 'score')
+  const unseen = counted.flatMap(unseenByVirusScanner)
+  const looked = counted.some(({ concerns }) => concerns.includes('virus'))
+  const virusStatus =
+    viruses.length > 0 ? 'infected' : (unseen[0] ?? limits[0] ?? (looked ? 'clean' : undefined))
+  return {
+    viruses,
+    unchecked: [...new Set([...counted.flatMap(countedAsUnchecked), ...limits])],
+    ...(virusStatus && { virusStatus }),
+    scores: scored.map(({ points }) => points),
+    virusPoints: byName.reduce((sum, { score }) => sum + score, 0),
+    symbols: [...scored.flatMap(({ symbols }) => symbols), ...byName],
+    mustDefer: counted.some((result) => result.outcome === 'failed' && result.onError === 'tempfail'),
+  }
+}
+
+const CONCERN_OF: Readonly<Partial<Record<Finding['kind'], Concern>>> = {
+  virus: 'virus',
+  unchecked: 'virus',
+  score: 'spam',
+}
+
+/** The result without what the policy bypasses; empty: nothing of it counts. */
+function countedPart(result: ScanResult, choice: ScannerChoice): ScanResult[] {
+  if (!isWanted({ name: result.scanner, concerns: result.concerns }, choice)) return []
+  if (choice.bypass.length === 0) return [result]
+  const concerns = result.concerns.filter((concern) => !choice.bypass.includes(concern))
+  if (result.outcome !== 'done') return [{ ...result, concerns }]
+  const findings = result.verdict.findings.filter(({ kind }) => {
+    const concern = CONCERN_OF[kind]
+    return concern === undefined || concerns.includes(concern)
+  })
+  return [{ ...result, concerns, verdict: { findings } }]
+}
+
+/**
+ * Which names are viruses, and what the others are worth. Beside a real virus the points of the others are of no
+ * interest, as in amavisd (virus_name_to_spam_score_maps).
+ */
+function sortNames(
+  names: readonly string[],
+  meanings: Readonly<Record<string, VirusMeaning>>,
+): { readonly viruses: readonly string[]; readonly symbols: readonly SpamSymbol[] } {
+  const patterns = Object.entries(meanings)
+  if (patterns.length === 0 || names.length === 0) return { viruses: names, symbols: [] }
+  const read = names.map((name): [string, VirusMeaning] => [
+    name,
+    patterns.find(([pattern]) => globPattern(pattern)(name))?.[1] ?? 'virus',
+  ])
+  const viruses = read.flatMap(([name, meaning]) => (meaning === 'virus' ? [name] : []))
+  if (viruses.length > 0) return { viruses, symbols: [] }
+  const symbols = read.flatMap(([name, meaning]) =>
+    typeof meaning === 'number' ? [{ name: `AV:${name.replace(/[\s,[\]=]/g, '_')}`, score: meaning }] : [],
+  )
+  return { viruses, symbols }
+}
+
+/** Why a scanner that should have looked for viruses did not; empty: it did, or looks for other things. */
+function unseenByVirusScanner(result: ScanResult): UncheckedReason[] {
+  if (result.outcome === 'done' || !result.concerns.includes('virus')) return []
+  return [result.outcome === 'failed' ? 'scanner failed' : result.reason]
+}
+
+/** What puts the message into the category unchecked; a failure with `onError: pass` only shows in the header. */
+function countedAsUnchecked(result: ScanResult): UncheckedReason[] {
+  if (result.outcome === 'failed') return result.onError === 'unchecked' ? ['scanner failed'] : []
+  return unseenByVirusScanner(result)
+}

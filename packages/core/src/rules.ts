@@ -1,0 +1,77 @@
+import { directionOf, isOriginating, type Direction } from './direction.ts'
+import type { Envelope } from './envelope.ts'
+import type { LocalDomains, Policy } from './policy.ts'
+import type { MailFacts, PolicyRules } from './policyRules.ts'
+import type { SenderLists, SenderStanding } from './senderLists.ts'
+import type { Finding } from './verdict.ts'
+import { lookupKeys, type LookupKeys } from './lookupKeys.ts'
+
+/** Everything about recipients, senders and clients that a configuration says, ready to be asked. */
+export interface Rules {
+  readonly isLocal: LocalDomains
+  readonly softBounce: boolean
+  /** One character, or '': there are no address extensions. */
+  readonly recipientDelimiter: string
+  /** Whose Authentication-Results are believed; empty: nobody's. */
+  readonly authservIds: readonly string[]
+  /** Whether {@link forMail} has any use for the addresses of From:. */
+  readonly wantsAuthors: boolean
+  readonly policies: PolicyRules
+  readonly senders: SenderLists
+  directionOf(envelope: Envelope): Direction
+  /**
+   * What applies to one message.
+   *
+   * @param authors addresses of From:, as received
+   */
+  forMail(envelope: Envelope, authors: readonly string[]): MailRules
+  /** An address as lists are asked for it. */
+  lookup(address: string): LookupKeys
+}
+
+/** The rules for one message. */
+export interface MailRules {
+  readonly facts: MailFacts
+  /** The same object for all recipients that the same overlays apply to. */
+  policyFor(recipient: string): Policy
+  /** Numbers of the overlays that apply, in their order. */
+  overlaysFor(recipient: string): readonly number[]
+  standingFor(recipient: string, proofs: readonly Finding[]): SenderStanding
+}
+
+export interface RuleParts extends Pick<
+  Rules,
+  'isLocal' | 'softBounce' | 'recipientDelimiter' | 'authservIds' | 'policies' | 'senders'
+> {
+  /** Whether an address is in our own networks. */
+  readonly isOwn: (address: string) => boolean
+}
+
+/** Puts the parts together. */
+export function createRules({ isOwn, ...parts }: RuleParts): Rules {
+  const { isLocal, recipientDelimiter: delimiter, policies, senders } = parts
+  const lookup = (address: string): LookupKeys => lookupKeys(address, { delimiter, local: isLocal(address) })
+  return {
+    ...parts,
+    wantsAuthors: !senders.empty,
+    lookup,
+    directionOf: (envelope) => directionOf(isOriginating(envelope, isOwn), envelope, isLocal),
+    forMail(envelope, authors) {
+      const { mailFrom, client, listener } = envelope
+      const facts: MailFacts = {
+        originating: isOriginating(envelope, isOwn),
+        listener,
+        ...(client.address !== undefined && { client: client.address }),
+        sender: lookup(mailFrom),
+      }
+      const mailPolicies = policies.forMail(facts)
+      const standing = senders.forMail({ mailFrom, authors }, lookup)
+      return {
+        facts,
+        policyFor: (recipient) => mailPolicies.policyFor(lookup(recipient)),
+        overlaysFor: (recipient) => mailPolicies.overlaysFor(lookup(recipient)),
+        standingFor: (recipient, proofs) => standing(lookup(recipient), proofs),
+      }
+    },
+  }
+}
