@@ -42,7 +42,7 @@ export async function daemonOptions(config: Config, log: Log): Promise<DaemonOpt
 }
 
 /** The scanners that the configuration names, built by their kinds. */
-function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
+export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
   return scanners.map(({ name, kind: kindName, timeout, maxSize, onError, options }) => {
     const kind = SCANNER_KINDS.find((candidate) => candidate.kind === kindName)
     if (!kind) throw new TypeError(`${kindName}: passed the schema, and is no kind`)
