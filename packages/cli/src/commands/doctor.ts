@@ -5,6 +5,7 @@ import { checkNextHop } from '../doctor/checkNextHop.ts'
 import { checkPlaces } from '../doctor/checkPlaces.ts'
 import { checkPostfix, type PostfixReport } from '../doctor/checkPostfix.ts'
 import { checkScanners } from '../doctor/checkScanners.ts'
+import { programFolders } from '../doctor/postconf.ts'
 import { frontAddress, probe } from '../doctor/probe.ts'
 import { formatDiagnosis, formatJson, formatSummary, warn, type Diagnosis } from '../doctor/report.ts'
 import { loadConfig } from '../loadConfig.ts'
@@ -71,7 +72,7 @@ async function* examine(
   yield await checkNextHop(config, await reinjectOptions(config.reinject, config.hostname))
   const report = await checkPostfix(config, {
     ...optional('directory', textOption(args, 'postfix')),
-    ...optional('path', around.env['PATH']),
+    folders: programFolders(around.env['PATH']),
   })
   yield report.diagnoses
   if (wanted) yield await probe({ ...wanted, config, ...whereTo(wanted, report, config) })

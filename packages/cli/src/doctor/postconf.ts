@@ -17,15 +17,19 @@ export type PostconfAnswer =
 export interface PostconfOptions {
   /** The folder of main.cf; absent: the one that Postfix uses itself. */
   readonly directory?: string
-  /** PATH; the folders of administrators' programs are added, which a user's PATH lacks. */
-  readonly path?: string
+  /** Where its programs are looked for, in order; at least one. */
+  readonly folders: readonly string[]
 }
 
 const TIMEOUT_MS = 10_000
 /** A main.cf with all its defaults is 40 KB. */
 const MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 const MAX_WARNINGS = 5
-const ADMINISTRATION = ['/usr/sbin', '/usr/local/sbin']
+
+/** The folders of PATH, and those of administrators' programs, which a user's PATH lacks. */
+export function programFolders(path = ''): string[] {
+  return [...path.split(':').filter((folder) => folder !== ''), '/usr/sbin', '/usr/local/sbin']
+}
 
 /** Asks postconf(1) for all that main.cf and master.cf come to. Never rejects. */
 export async function askPostconf(options: PostconfOptions): Promise<PostconfAnswer> {
@@ -61,11 +65,11 @@ export interface PostfixRun {
 export function runPostfix(
   program: string,
   args: readonly string[],
-  { directory, path = '', input = '' }: PostconfOptions & { readonly input?: string },
+  { directory, folders, input = '' }: PostconfOptions & { readonly input?: string },
 ): Promise<PostfixRun> {
   const all = directory === undefined ? args : ['-c', directory, ...args]
   const options = {
-    env: { PATH: [...path.split(':'), ...ADMINISTRATION].filter(Boolean).join(':'), LC_ALL: 'C' },
+    env: { PATH: folders.join(':'), LC_ALL: 'C' },
     timeout: TIMEOUT_MS,
     maxBuffer: MAX_OUTPUT_BYTES,
   }

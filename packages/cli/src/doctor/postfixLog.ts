@@ -60,13 +60,18 @@ export async function readTail({ path, start }: LogTail): Promise<string> {
   }
 }
 
-const DELIVERY = /: to=<[^>]*>,.*? relay=([^,]+),.* status=(\w+) \((.*)\)$/
+/** What Postfix writes stands in front of the reply: what a server says cannot be taken for a status. */
+const DELIVERY =
+  /^: to=<[^>]*>, (?:orig_to=<[^>]*>, )?relay=([^,]+), (?:conn_use=\d+, )?delay=[\d.]+, delays=[\d./]+, dsn=[\d.]+, status=(\w+) \((.*)\)$/
+/** Postfix cuts off at 2,000. */
+const MAX_LINE = 8000
 
 /** The first delivery of a queue id in a piece of log; absent: none yet. */
 export function deliveryOf(log: string, queueId: string): LoggedDelivery | undefined {
   for (const line of log.split('\n')) {
-    if (!line.includes(` ${queueId}: to=<`)) continue
-    const [, relay, status, reply = ''] = DELIVERY.exec(line.trimEnd()) ?? []
+    const at = line.indexOf(` ${queueId}: to=<`)
+    if (at === -1 || line.length > MAX_LINE) continue
+    const [, relay, status, reply = ''] = DELIVERY.exec(line.slice(at + 1 + queueId.length).trimEnd()) ?? []
     if (relay !== undefined && status !== undefined) return { relay, status, reply }
   }
   return undefined

@@ -18,12 +18,23 @@ export interface ProbeOptions {
   readonly config: Config
   /** Absent: only the usual log files are looked for. */
   readonly postfix?: PostfixConfig
+  /** Absent: half a minute. */
+  readonly patience?: Patience
 }
 
-const WAIT_MS = 30_000
-/** How long the log may come after the metrics. */
-const LOG_WAIT_MS = 5000
-const POLL_MS = 200
+/** How long is waited for what others do. All in milliseconds. */
+interface Patience {
+  /** Until the message is seen anywhere. */
+  readonly waitMs: number
+  /** From then on until it is seen everywhere. */
+  readonly settleMs: number
+  readonly pollMs: number
+}
+
+const PATIENCE: Patience = { waitMs: 30_000, settleMs: 5000, pollMs: 200 }
+
+/** How our reply begins for a message that went back: nobody else in front of 10025 answers so. */
+const PASSED = /^250 2\.\d+\.\d+ from MTA\(/
 
 const MESSAGES = 'ecluse_messages_total'
 const REINJECTIONS = 'ecluse_reinjections_total'
@@ -45,7 +56,7 @@ export function frontAddress(postfix: PostfixConfig, { reinject }: Config): Addr
  * lines of this very message. Never rejects for what others do.
  */
 export async function probe(options: ProbeOptions): Promise<Diagnosis[]> {
-  const { config, postfix, submitTo } = options
+  const { config, postfix, submitTo, patience = PATIENCE } = options
   const before = await metricsOf(config)
   if (before === undefined) {
     const detail = 'not sent: the daemon does not answer, nobody could see the message pass'
@@ -56,7 +67,7 @@ export async function probe(options: ProbeOptions): Promise<Diagnosis[]> {
   const where = formatAddress(submitTo)
   if (result?.outcome !== 'relayed') return [wrong('probe front', `${where}: ${refusalOf(result)}`, REFUSED)]
   const { queuedAs = '' } = result
-  const seen = await watch({ config, before, queueId: queuedAs, ...(log && { log }) })
+  const seen = await watch({ config, before, queueId: queuedAs, ...(log && { log }) }, patience)
   return [
     well('probe front', `${where} took it: ${result.line}`),
     filterDiagnosis(seen, queuedAs),
@@ -147,27 +158,30 @@ interface Seen {
   readonly onward?: LoggedDelivery
 }
 
-/** Waits until all was seen that can be, with an end. */
-async function watch(watched: {
+interface Watched {
   readonly config: Config
+  /** The metrics before it was sent. */
   readonly before: string
   readonly queueId: string
   readonly log?: LogTail
-}): Promise<Seen> {
-  const deadline = performance.now() + WAIT_MS
-  let logDeadline = Infinity
+}
+
+/** Waits until all was seen that can be, with an end. */
+async function watch(watched: Watched, { waitMs, settleMs, pollMs }: Patience): Promise<Seen> {
+  const deadline = performance.now() + waitMs
+  let settled = Infinity
   for (;;) {
     const seen = await look(watched)
     const now = performance.now()
-    if (seen.messages > 0 && logDeadline === Infinity) logDeadline = now + LOG_WAIT_MS
-    const complete =
-      watched.log === undefined ? seen.messages > 0 : seen.messages > 0 && seen.onward !== undefined
-    if (complete || now > deadline || now > logDeadline) return seen
-    await delay(POLL_MS)
+    const anywhere = seen.messages > 0 || seen.toFilter !== undefined
+    if (anywhere && settled === Infinity) settled = now + settleMs
+    const everywhere = seen.messages > 0 && (watched.log === undefined || seen.onward !== undefined)
+    if (everywhere || now >= deadline || now >= settled) return seen
+    await delay(pollMs)
   }
 }
 
-async function look({ config, before, queueId, log }: Parameters<typeof watch>[0]): Promise<Seen> {
+async function look({ config, before, queueId, log }: Watched): Promise<Seen> {
   const after = (await metricsOf(config)) ?? before
   const text = log === undefined ? '' : await readTail(log)
   const toFilter = deliveryOf(text, queueId)
@@ -202,7 +216,7 @@ function queuedAsOf(delivery: LoggedDelivery | undefined): string | undefined {
 function filterDiagnosis({ messages, toFilter }: Seen, queueId: string): Diagnosis {
   const check = 'probe filter'
   if (messages <= 0) {
-    const detail = `${MESSAGES} did not rise within ${WAIT_MS / 1000} s: Écluse has not seen it`
+    const detail = `${MESSAGES} did not rise: Écluse has not seen it`
     const why = toFilter ? ` (${toFilter.relay}: ${toFilter.status}, ${toFilter.reply})` : ''
     return wrong(check, `${detail}${why}`, `look for ${queueId} in the log of Postfix, and at postqueue -p`)
   }
@@ -235,9 +249,16 @@ function logDiagnoses({ toFilter, onward }: Seen, queueId: string, log: LogTail 
   const { relay, status, reply } = toFilter
   const detail = `${queueId} went to ${relay}: ${status} (${reply})`
   const next = queuedAsOf(toFilter)
-  if (status !== 'sent' || next === undefined) {
-    return [wrong(check, detail, 'the reply is that of Écluse: its log says why')]
+  if (!PASSED.test(reply)) {
+    return [
+      wrong(
+        check,
+        `${detail}: not passed by Écluse`,
+        'see the checks of postfix above, and the log of Écluse',
+      ),
+    ]
   }
+  if (next === undefined) return [well(check, detail)]
   return [well(check, detail), onwardDiagnosis(next, onward)]
 }
 
