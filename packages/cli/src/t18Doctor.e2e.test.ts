@@ -2,6 +2,7 @@ import { cp, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
+import { MISTAKES, replace, setMain, type Edit, type Files } from '../test/postfixMistakes.ts'
 import {
   describeWith,
   freePort,
@@ -16,6 +17,8 @@ import {
   type PostfixService,
   type SmtpSink,
 } from '@ecluse/fixtures'
+import { askPostconf, programFolders } from './doctor/postconf.ts'
+import { settingOf } from './doctor/postfixConfig.ts'
 
 interface Row {
   readonly check: string
@@ -65,36 +68,6 @@ async function doctor(
 }
 
 const isWell = ({ ok, warning }: Row): boolean => ok && warning !== true
-
-/** A Postfix configuration on its way into a mistake. */
-interface Files {
-  mainCf: string
-  masterCf: string
-  yaml: string
-}
-
-type Edit = (files: Files) => void
-
-const setMain =
-  (parameter: string, value: string): Edit =>
-  (files) => {
-    const lines = files.mainCf.split('\n').filter((line) => !line.startsWith(`${parameter} =`))
-    files.mainCf = [...lines, `${parameter} = ${value}`, ''].join('\n')
-  }
-
-const replace =
-  (file: keyof Files, from: string | RegExp, to: string): Edit =>
-  (files) => {
-    const changed = files[file].replace(from, to)
-    if (changed === files[file]) throw new Error(`${file}: no ${String(from)}`)
-    files[file] = changed
-  }
-
-/** An option of the re-entry service or of the transport. */
-const setOption = (name: string, value: string): Edit =>
-  replace('masterCf', new RegExp(`^  -o ${name}=.*$`, 'm'), `  -o ${name}=${value}`)
-
-const dropOption = (name: string): Edit => replace('masterCf', new RegExp(`^  -o ${name}=.*\n`, 'm'), '')
 
 describeWith(
   { describe, beforeAll },
@@ -156,216 +129,7 @@ describeWith(
     )
   })
 
-  test.each<readonly [check: string, level: '✗' | '!', cure: RegExp, edit: Edit]>([
-    // The feed.
-    ['postfix filter', '✗', /ecluse postfix/, setMain('content_filter', '')],
-    ['postfix filter', '✗', /ecluse postfix/, setMain('content_filter', 'ecluse:[127.0.0.1]:9')],
-    ['postfix filter', '✗', /ecluse postfix/, setMain('content_filter', 'eclusse:[127.0.0.1]:10024')],
-    ['postfix filter', '✗', /run lmtp in master\.cf/, replace('masterCf', /^(ecluse .*)lmtp$/m, '$1smtp')],
-    [
-      'postfix bypass',
-      '!',
-      /remove content_filter=/,
-      replace('masterCf', /^(127\.0\.0\.1:\d+ inet n - n - - smtpd)$/m, '$1\n  -o content_filter='),
-    ],
-    [
-      'postfix feed xforward',
-      '✗',
-      /-o lmtp_send_xforward_command=yes/,
-      dropOption('lmtp_send_xforward_command'),
-    ],
-    [
-      'postfix feed timeout',
-      '✗',
-      /-o lmtp_data_done_timeout=1200s/,
-      setOption('lmtp_data_done_timeout', '5m'),
-    ],
-    ['postfix feed line length', '✗', /-o lmtp_line_length_limit=0/, dropOption('lmtp_line_length_limit')],
-    [
-      'postfix feed tls',
-      '✗',
-      /-o lmtp_tls_security_level=none/,
-      setOption('lmtp_tls_security_level', 'encrypt'),
-    ],
-    ['postfix feed source', '✗', /-o lmtp_bind_address=;/, setOption('lmtp_bind_address', '192.0.2.1')],
-    // The way back.
-    [
-      'postfix reentry',
-      '✗',
-      /ecluse postfix/,
-      replace('masterCf', /^127\.0\.0\.1:\d+ inet n {2}-(?:.*\n)(?: {2}-o.*\n)+/m, ''),
-    ],
-    ['postfix loop', '✗', /-o content_filter=$/, replace('masterCf', /^ {2}-o content_filter=\n/m, '')],
-    ['postfix reentry restrictions', '✗', /-o mynetworks=/, setOption('mynetworks', '10.0.0.0/8')],
-    [
-      'postfix reentry restrictions',
-      '✗',
-      /-o smtpd_sender_restrictions=permit_mynetworks,reject/,
-      (files) => {
-        setMain('smtpd_sender_restrictions', 'reject_unknown_sender_domain')(files)
-        dropOption('smtpd_sender_restrictions')(files)
-      },
-    ],
-    [
-      'postfix reentry restrictions',
-      '!',
-      /-o smtpd_helo_restrictions=permit_mynetworks,reject/,
-      setOption('smtpd_helo_restrictions', 'check_helo_access,static:DUNNO'),
-    ],
-    [
-      'postfix reentry strangers',
-      '✗',
-      /-o smtpd_client_restrictions=permit_mynetworks,reject/,
-      (files) => {
-        setMain('inet_interfaces', 'all')(files)
-        replace('masterCf', /^127\.0\.0\.1:(\d+ inet n {2}-)/m, '$1')(files)
-        setOption('smtpd_client_restrictions', '')(files)
-        setOption('smtpd_recipient_restrictions', 'permit_mynetworks,reject_unauth_destination')(files)
-      },
-    ],
-    [
-      'postfix reentry xforward',
-      '✗',
-      /-o smtpd_authorized_xforward_hosts=127\.0\.0\.0\/8/,
-      setOption('smtpd_authorized_xforward_hosts', ''),
-    ],
-    [
-      'postfix reentry session',
-      '✗',
-      /-o smtpd_tls_security_level=none/,
-      setOption('smtpd_tls_security_level', 'encrypt'),
-    ],
-    [
-      'postfix reentry session',
-      '✗',
-      /-o smtpd_upstream_proxy_protocol=/,
-      setOption('smtpd_upstream_proxy_protocol', 'haproxy'),
-    ],
-    [
-      'postfix reentry extensions',
-      '✗',
-      /-o smtpd_discard_ehlo_keywords=/,
-      setOption('smtpd_discard_ehlo_keywords', 'dsn,smtputf8'),
-    ],
-    [
-      'postfix reentry overrides',
-      '!',
-      /-o receive_override_options=no_unknown_recipient_checks,no_header_body_checks,no_milters$/,
-      (files) => {
-        setMain('smtpd_milters', 'inet:127.0.0.1:8891')(files)
-        dropOption('smtpd_milters')(files)
-        setOption('receive_override_options', 'no_unknown_recipient_checks,no_header_body_checks')(files)
-      },
-    ],
-    [
-      'postfix reentry processes',
-      '✗',
-      /maxproc .* to 20 or more/,
-      replace('masterCf', /^(127\.0\.0\.1:\d+ inet n .*)50( +smtpd)$/m, '$110$2'),
-    ],
-    [
-      'postfix reentry client limits',
-      '✗',
-      /-o smtpd_client_event_limit_exceptions=/,
-      (files) => {
-        setMain('smtpd_client_connection_count_limit', '10')(files)
-        setOption('smtpd_client_event_limit_exceptions', '')(files)
-      },
-    ],
-    [
-      'postfix reentry recipients',
-      '!',
-      /-o smtpd_recipient_limit=1000/,
-      setOption('smtpd_recipient_limit', '100'),
-    ],
-    // What both sides allow.
-    ['postfix size in', '✗', /set message_size_limit = 104857600/, setMain('message_size_limit', '0')],
-    [
-      'postfix size back',
-      '✗',
-      /"recleanup" in master\.cf: -o message_size_limit=0/,
-      replace('masterCf', /(recleanup unix(?:.*\n)(?: {2}-o .*\n)?) {2}-o message_size_limit=0/, '$1'),
-    ],
-    [
-      'postfix concurrency',
-      '✗',
-      /ecluse_destination_concurrency_limit = 50/,
-      (files) => {
-        setMain('ecluse_destination_concurrency_limit', '80')(files)
-        replace('masterCf', /^(ecluse .*) 20 /m, '$1 80 ')(files)
-      },
-    ],
-    ['postfix concurrency', '!', /the same number/, setMain('ecluse_destination_concurrency_limit', '30')],
-    [
-      'postfix recipients',
-      '✗',
-      /ecluse_destination_recipient_limit = 1000/,
-      setMain('ecluse_destination_recipient_limit', '5000'),
-    ],
-    [
-      'postfix restart',
-      '!',
-      /failed_cohort_limit = 10/,
-      setMain('ecluse_destination_concurrency_failed_cohort_limit', '1'),
-    ],
-    // The front.
-    [
-      'postfix smuggling',
-      '✗',
-      /smtpd_forbid_bare_newline = normalize/,
-      setMain('smtpd_forbid_bare_newline', 'no'),
-    ],
-    [
-      'postfix pipelining',
-      '!',
-      /smtpd_forbid_unauth_pipelining = yes/,
-      (files) => {
-        setMain('smtpd_forbid_unauth_pipelining', 'no')(files)
-        setMain('smtpd_data_restrictions', '')(files)
-      },
-    ],
-    [
-      'postfix stray line ends',
-      '✗',
-      /cleanup_replace_stray_cr_lf = yes/,
-      setMain('cleanup_replace_stray_cr_lf', 'no'),
-    ],
-    [
-      'postfix aliases',
-      '!',
-      /receive_override_options = no_address_mappings/,
-      setMain('receive_override_options', ''),
-    ],
-    [
-      'postfix aliases',
-      '✗',
-      /take no_address_mappings off/,
-      replace('masterCf', '-o receive_override_options=', '-o receive_override_options=no_address_mappings,'),
-    ],
-    ['postfix warning', '!', /correct main\.cf/, setMain('ecluse_destination_concurency_limit', '20')],
-    // Domains.
-    [
-      'postfix local domains',
-      '✗',
-      /correct localDomains/,
-      replace('yaml', 'localDomains: [example.org', 'localDomains: [exmaple.org, example.org'),
-    ],
-    [
-      'postfix other domains',
-      '!',
-      /localDomains: \[.*forgotten\.example/,
-      setMain('virtual_mailbox_domains', 'forgotten.example, inline:{example.org=x}'),
-    ],
-    [
-      'postfix local domains',
-      '!',
-      /postmap -q example\.edu proxy:unix:/,
-      (files) => {
-        setMain('virtual_mailbox_domains', 'proxy:unix:passwd.byname')(files)
-        replace('yaml', 'localDomains: [', 'localDomains: [example.edu, ')(files)
-      },
-    ],
-  ])('finds it: %s %s', async (check, level, cure, edit) => {
+  test.each(MISTAKES)('finds it: %s %s', async (check, level, cure, edit) => {
     const { code, rows } = await doctorAfter(edit)
     const found = rows.filter((row) => !isWell(row))
     expect(found).toEqual([
@@ -378,6 +142,27 @@ describeWith(
       },
     ])
     expect(code).toBe(level === '!' ? 0 : 1)
+  })
+
+  test('expands parameters as postconf does', async () => {
+    const options = { directory: postfix.configDirectory, folders: programFolders() }
+    const answer = await askPostconf(options)
+    if (!('postfix' in answer)) throw new Error(JSON.stringify(answer))
+    const { raw, expanded } = answer.postfix
+    const service = {
+      name: 'x',
+      type: 'unix',
+      chroot: false,
+      command: 'x',
+      // With an option, values are expanded by us.
+      overrides: new Map([['no_parameter', '']]),
+    }
+    // Those with a $ left are expanded by Postfix when mail comes; an empty value may leave its blanks.
+    const names = [...raw.keys()].filter((name) => !expanded.get(name)?.includes('$'))
+    const words = (text: string | undefined): string | undefined => text?.replace(/\s+/g, ' ')
+    const ours = names.map((name) => [name, words(settingOf(answer.postfix, name, service))])
+    expect(names.length).toBeGreaterThan(800)
+    expect(ours).toEqual(names.map((name) => [name, words(expanded.get(name))]))
   })
 
   test('sends a message through all of it and sees it pass', async () => {
@@ -402,5 +187,80 @@ describeWith(
     expect(told.get('probe delivery')).toContain(`:${sink.port}: sent (250`)
     const [mail] = (await sink.waitFor(before + 1)).slice(before)
     expect(mail?.data.toString('latin1')).toMatch(/^Message-ID: <doctor\.\w+@[^>]+>\r$/m)
+  })
+
+  test('sees that a message goes past the filter', async () => {
+    const before = sink.messages.length
+    const submitTo = `127.0.0.1:${postfix.reentryPort}`
+    const more = ['--probe', 'someone@example.org', '--sender', 'admin@example.org', '--submit', submitTo]
+    const { code, rows } = await doctor(ecluse.configFile, postfix.configDirectory, ...more)
+    expect(rows.filter(({ ok }) => !ok).map(({ check }) => check)).toEqual(['probe filter', 'probe log'])
+    expect(code).toBe(1)
+    const [mail] = (await sink.waitFor(before + 1)).slice(before)
+    expect(mail?.mailFrom).toBe('admin@example.org')
+  })
+
+  // Whatever a configuration says, the entries that are printed for it must please doctor.
+  test.each([
+    ['other limits', 'limits: { messageSize: 100MiB, concurrency: 7, recipients: 150 }'],
+    [
+      'many connections',
+      'limits: { messageSize: 100MiB }\nreinject: { address: "127.0.0.1:REENTRY", connections: 90 }',
+    ],
+    ['SMTP', 'limits: { messageSize: 100MiB }\nlisten: [{ protocol: smtp, address: "127.0.0.1:10024" }]'],
+    ['a Unix socket', 'limits: { messageSize: 100MiB }\nlisten: [{ address: "unix:/run/ecluse/lmtp" }]'],
+    ['all addresses', 'limits: { messageSize: 100MiB }\nlisten: [{ address: "0.0.0.0:10024" }]'],
+    ['IPv6', 'limits: { messageSize: 100MiB }\nlisten: [{ address: "[::1]:10024" }]'],
+    ['a long deadline', 'limits: { messageSize: 100MiB, deadline: 590s }'],
+  ])('has nothing against the printed entries for %s', async (_, yaml) => {
+    const file = join(directory, 'ecluse.yaml')
+    const reinject = yaml.includes('reinject') ? '' : '\nreinject: { address: "127.0.0.1:REENTRY" }'
+    const domains = 'localDomains: [example.org, example.net, example.com]\n'
+    const text = `${domains}${yaml}${reinject}\n`.replace('REENTRY', String(postfix.reentryPort))
+    await writeFile(file, text)
+    const { stdout } = await runEcluse(['postfix', '--config', file])
+    const [mainCf = '', masterCf = ''] = stdout.split(/^(?=# .*\/etc\/postfix\/master\.cf)/m)
+    const { rows } = await doctorAfter((files) => {
+      for (const [, name = '', value = ''] of mainCf.matchAll(/^(\w+) = (.*)$/gm)) setMain(name, value)(files)
+      replace('masterCf', /^# Postfix and Écluse:[^]*/m, masterCf)(files)
+      setMain('inet_protocols', 'all')(files)
+      files.yaml = text
+    })
+    const found = rows.filter((row) => row.check.startsWith('postfix') && !isWell(row))
+    expect(found).toEqual([])
+    expect(rows.length).toBeGreaterThan(20)
+  })
+
+  test('asks what runs, and names what does not', async () => {
+    const file = join(directory, 'ecluse.yaml')
+    const places = ['http', 'reinject'].map((key) => `${key}: { address: "127.0.0.1:1" }\n`).join('')
+    await writeFile(
+      file,
+      `localDomains: [example.org]\n${places}scanners: [{ kind: clamd, address: "unix:/none" }]\n`,
+    )
+    const { code, stdout, stderr } = await runEcluse(['doctor', '--config', file, '--postfix', directory])
+    const lines = Buffer.from(stdout, 'latin1').toString('utf8').split('\n')
+    expect({ code, stderr }).toEqual({ code: 1, stderr: '' })
+    expect(lines.filter((line) => line.startsWith('✗'))).toEqual([
+      expect.stringMatching(/^✗ scanner clamd: .*ENOENT/),
+      expect.stringMatching(/^✗ quarantine: /),
+      expect.stringMatching(/^✗ spool: /),
+      expect.stringMatching(/^✗ reinject: .*ECONNREFUSED/),
+      expect.stringMatching(/^✗ postfix: postconf: fatal: /),
+    ])
+    expect(lines.filter((line) => line.startsWith('! '))).toEqual([expect.stringMatching(/^! daemon: /)])
+    expect(lines.filter((line) => line.startsWith('  → '))).toHaveLength(6)
+  })
+
+  test.each([
+    [['--probe', 'a b@example.org'], /"a b@example\.org" is no mail address/],
+    [['--probe', 'a@example.org', '--submit', 'nowhere'], /--submit nowhere: expected host:port/],
+    [['--sender', 'a@example.org'], /--sender and --submit belong to --probe/],
+    [['--probe', 'a@example.org', '--sender', 'a@b>\r\nRSET'], /is no mail address/],
+  ])('refuses %j', async (more, message) => {
+    const { code, stdout, stderr } = await runEcluse(['doctor', '--config', ecluse.configFile, ...more])
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toMatch(message)
+    expect(stderr).toMatch(/^ecluse: [^\n]+\n$/)
   })
 })

@@ -1,13 +1,18 @@
 import { formatAddress } from '@ecluse/core'
-import { settingOf, timeMsOf } from './postfixConfig.ts'
+import { settingOf, timeMsOf, type PostfixService } from './postfixConfig.ts'
 import { inNetworks } from './postfixNetworks.ts'
-import { feedsOf, nameOf, type Feed, type PostfixWay } from './postfixWay.ts'
+import { feedsOf, isSmtpd, nameOf, type Feed, type PostfixWay } from './postfixWay.ts'
 import { warn, well, wrong, type Diagnosis } from './report.ts'
 
 /** Whether mail that comes in is handed to us, and by whom it is not. */
 export function checkFilter(way: PostfixWay): Diagnosis[] {
   const check = 'postfix filter'
   const feeds = feedsOf(way)
+  const proxy = way.fronts.map((service) => proxyOf(way, service)).find((value) => value !== '')
+  if (way.filters.length === 0 && proxy !== undefined) {
+    const detail = `smtpd_proxy_filter = ${proxy}: mail is filtered before the queue, which is not checked`
+    return [warn(check, detail, 'use content_filter instead, as ecluse postfix prints it')]
+  }
   if (way.filters.length === 0) {
     const cure = 'add what ecluse postfix prints for main.cf'
     return [wrong(check, 'content_filter is empty: no mail comes to Écluse', cure)]
@@ -21,8 +26,17 @@ export function checkFilter(way: PostfixWay): Diagnosis[] {
   return [...told, ...checkBypass(way)]
 }
 
-function checkBypass({ postfix, fronts }: PostfixWay): Diagnosis[] {
-  const without = fronts.filter((service) => settingOf(postfix, 'content_filter', service) === '').map(nameOf)
+/** '' where there is none. */
+function proxyOf({ postfix }: PostfixWay, service: PostfixService): string {
+  return isSmtpd(service) ? (settingOf(postfix, 'smtpd_proxy_filter', service) ?? '') : ''
+}
+
+function checkBypass(way: PostfixWay): Diagnosis[] {
+  const without = way.fronts
+    .filter(
+      (service) => settingOf(way.postfix, 'content_filter', service) === '' && proxyOf(way, service) === '',
+    )
+    .map(nameOf)
   if (without.length === 0) return []
   const detail = `mail of ${without.join(', ')} does not go through Écluse`
   return [

@@ -87,10 +87,18 @@ function checkMappings(way: PostfixWay): Diagnosis {
   return warn(check, detail, `set receive_override_options = ${NO_MAPPINGS} in main.cf`)
 }
 
-function checkProtocols({ postfix }: PostfixWay): Diagnosis {
+/** An IPv6 address in brackets, as Postfix writes a next hop. */
+const IPV6_NEXT_HOP = /\[(?:ipv6:)?[\da-f]*:[\da-f:.]*\]/i
+
+function checkProtocols({ postfix, filters }: PostfixWay): Diagnosis {
   const check = 'postfix inet_protocols'
   const value = settingOf(postfix, 'inet_protocols') ?? ''
   if (wordsOf(value).some((word) => word === 'all' || word === 'ipv6')) return well(check, value)
+  const unreachable = filters.find(({ feed, value: filter }) => feed && IPV6_NEXT_HOP.test(filter))
+  if (unreachable) {
+    const detail = `inet_protocols is ${value}: Postfix cannot connect to ${unreachable.value}`
+    return wrong(check, detail, 'set inet_protocols = all in main.cf, or let Écluse listen on 127.0.0.1')
+  }
   const note =
     '10025 answers 501 to the XFORWARD of an IPv6 client, such as another Postfix in front may tell of'
   return well(check, `${value}: ${note}; that mail passes, its log loses the client`)

@@ -1,7 +1,7 @@
 import { FilterError, formatAddress, type Config } from '@ecluse/core'
 import { createReinjector, type ReinjectOptions } from '@ecluse/mail'
 import { numberOf } from './postfixConfig.ts'
-import { warn, well, wrong, type Diagnosis } from './report.ts'
+import { failureOf, warn, well, wrong, type Diagnosis } from './report.ts'
 
 /** What is lost where the next hop does not offer it. */
 const EXTENSIONS: readonly (readonly [keyword: string, loss: string, needed: boolean])[] = [
@@ -29,7 +29,7 @@ export async function checkNextHop(config: Config, options: ReinjectOptions): Pr
     if (!(error instanceof FilterError)) throw error
     const cure =
       'see whether the re-entry service is in master.cf and runs: ecluse postfix prints it, postfix reload'
-    return [wrong(check, error.message, cure)]
+    return [wrong(check, failureOf(error), cure)]
   } finally {
     await reinjector.close()
   }

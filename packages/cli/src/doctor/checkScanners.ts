@@ -1,16 +1,8 @@
-import {
-  FilterError,
-  type Concern,
-  type Config,
-  type ConfiguredScanner,
-  type Finding,
-  type ScanResult,
-  type ScannerVersion,
-} from '@ecluse/core'
+import type { Concern, Config, ConfiguredScanner, Finding, ScanResult, ScannerVersion } from '@ecluse/core'
 import { EICAR, GTUBE, message, withAttachment } from '@ecluse/fixtures/samples'
 import { createSpool } from '@ecluse/mail'
 import { scanAll } from '@ecluse/scanners'
-import { warn, well, wrong, type Diagnosis } from './report.ts'
+import { failureOf, warn, well, wrong, type Diagnosis } from './report.ts'
 
 /** Signatures older than this are told: engines publish them daily. */
 const STALE_DAYS = 7
@@ -178,10 +170,4 @@ function describeFinding(finding: Finding): string {
 
 function milliseconds(elapsed: number): string {
   return `${elapsed < 10 ? elapsed.toFixed(1) : elapsed.toFixed(0)} ms`
-}
-
-function failureOf(error: unknown): string {
-  if (error instanceof FilterError)
-    return error.hint === undefined ? error.message : `${error.message} (${error.hint})`
-  return String(error)
 }

@@ -48,6 +48,12 @@ test.each<
     ['! postfix filter'],
   ],
   [
+    'a filter before the queue instead',
+    { content_filter: '', smtpd_proxy_filter: '127.0.0.1:10024' },
+    back({ smtpd_proxy_filter: '' }),
+    ['! postfix filter'],
+  ],
+  [
     'an old Postfix without the settings against smuggling',
     { smtpd_forbid_bare_newline: undefined, cleanup_replace_stray_cr_lf: undefined },
     undefined,
@@ -202,6 +208,16 @@ test('the parameters of a feed over SMTP are those of smtp(8)', () => {
 test('a next hop on another machine is not looked for in master.cf', () => {
   const way = sampleWay({ services: [FEED] }, { reinject: { address: '192.0.2.25:10025' } })
   expect(everything(way)).toEqual(['! postfix reentry'])
+})
+
+test.each([
+  ['all', []],
+  ['ipv4, ipv6', []],
+  ['ipv4', ['✗ postfix inet_protocols']],
+])('a feed to [::1] with inet_protocols %s: %j', (protocols, expected) => {
+  const main = { content_filter: 'ecluse:[::1]:10024', inet_protocols: protocols }
+  const listen = [{ protocol: 'lmtp', address: '[::1]:10024' }]
+  expect(everything(sampleWay({ main }, { listen }))).toEqual(expected)
 })
 
 test('a source address that the listener trusts is well', () => {

@@ -6,7 +6,7 @@ import { askDaemon, sumOf } from './daemonHttp.ts'
 import { settingOf, type PostfixConfig } from './postfixConfig.ts'
 import { deliveryOf, findLog, readTail, type LoggedDelivery, type LogTail } from './postfixLog.ts'
 import { isSmtpd, placeOf } from './postfixWay.ts'
-import { warn, well, wrong, type Diagnosis } from './report.ts'
+import { failureOf, warn, well, wrong, type Diagnosis } from './report.ts'
 
 /** What to send where. */
 export interface ProbeOptions {
@@ -80,7 +80,7 @@ const REFUSED = 'give another --probe or --sender address, or say with --submit 
 
 function refusalOf(result: DeliveryResult | undefined): string {
   if (result?.outcome === 'refused') return `refused: ${result.line}`
-  return result?.outcome === 'failed' ? result.error.message : 'not taken'
+  return result?.outcome === 'failed' ? failureOf(result.error) : 'not taken'
 }
 
 async function submit({

@@ -1,3 +1,4 @@
+import { FilterError } from '@ecluse/core'
 import { escapeControls } from '../terminal.ts'
 
 /** What one question of `doctor` came to. */
@@ -56,6 +57,14 @@ export function formatJson(diagnoses: readonly Diagnosis[]): string {
     ...(cure !== undefined && { cure: show(cure) }),
   }))
   return `${JSON.stringify(rows, undefined, 2)}\n`
+}
+
+/** What failed, with the system's own code where there is one: `clamd: cannot connect (EACCES)`. */
+export function failureOf(error: unknown): string {
+  if (!(error instanceof FilterError)) return String(error)
+  const { message, cause } = error
+  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined
+  return typeof code === 'string' && !message.includes(code) ? `${message} (${code})` : message
 }
 
 function show(text: string): string {

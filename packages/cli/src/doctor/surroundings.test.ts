@@ -173,6 +173,13 @@ describe('the next hop', () => {
     ])
   })
 
+  test('that is not there is told with the reason of the system', async () => {
+    const address = `127.0.0.1:${await freePort()}`
+    const config = sampleConfig({ reinject: { address } })
+    const [diagnosis] = await checkNextHop(config, await reinjectOptions(config.reinject, config.hostname))
+    expect(diagnosis).toMatchObject({ level: 'wrong', detail: expect.stringContaining('ECONNREFUSED') })
+  })
+
   test('that refuses us is told', async () => {
     expect(await ask({ act: ({ stage }) => (stage === 'connect' ? '554 5.7.1 no' : undefined) })).toEqual([
       '✗ reinject',
