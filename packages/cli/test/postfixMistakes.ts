@@ -59,6 +59,18 @@ export const MISTAKES: readonly (readonly [check: string, level: '✗' | '!', cu
     setOption('lmtp_tls_security_level', 'encrypt'),
   ],
   ['postfix feed source', '✗', /-o lmtp_bind_address=;/, setOption('lmtp_bind_address', '192.0.2.1')],
+  [
+    'postfix feed rewriting',
+    '!',
+    /-o lmtp_generic_maps=/,
+    setOption('lmtp_generic_maps', 'inline:{root=admin@example.org}'),
+  ],
+  [
+    'postfix feed extensions',
+    '✗',
+    /-o lmtp_discard_lhlo_keywords=/,
+    setMain('lmtp_discard_lhlo_keywords', 'dsn, silent-discard'),
+  ],
   // The way back.
   [
     'postfix reentry',
@@ -149,6 +161,7 @@ export const MISTAKES: readonly (readonly [check: string, level: '✗' | '!', cu
     /-o smtpd_recipient_limit=1000/,
     setOption('smtpd_recipient_limit', '100'),
   ],
+  ['postfix reentry errors', '!', /-o smtpd_hard_error_limit=1000/, dropOption('smtpd_hard_error_limit')],
   // What both sides allow.
   ['postfix size in', '✗', /set message_size_limit = 104857600/, setMain('message_size_limit', '0')],
   [
@@ -225,7 +238,10 @@ export const MISTAKES: readonly (readonly [check: string, level: '✗' | '!', cu
     'postfix other domains',
     '!',
     /localDomains: \[.*forgotten\.example/,
-    setMain('virtual_mailbox_domains', 'forgotten.example, inline:{example.org=x}'),
+    (files) => {
+      setMain('virtual_mailbox_domains', 'forgotten.example, inline:{a.example=x, b.example=y}')(files)
+      replace('yaml', 'localDomains: [', 'localDomains: [b.example, ')(files)
+    },
   ],
   [
     'postfix local domains',

@@ -1,5 +1,5 @@
 import { formatAddress } from '@ecluse/core'
-import { settingOf, timeMsOf, type PostfixService } from './postfixConfig.ts'
+import { settingOf, timeMsOf, wordsOf, type PostfixService } from './postfixConfig.ts'
 import { inNetworks } from './postfixNetworks.ts'
 import { feedsOf, isSmtpd, nameOf, type Feed, type PostfixWay } from './postfixWay.ts'
 import { warn, well, wrong, type Diagnosis } from './report.ts'
@@ -56,6 +56,8 @@ export function checkFeeds(way: PostfixWay): Diagnosis[] {
     checkLineLength(way, feed),
     checkTls(way, feed),
     checkSource(way, feed),
+    checkRewriting(way, feed),
+    checkKeywords(way, feed),
   ])
 }
 
@@ -130,4 +132,34 @@ function checkSource({ postfix }: PostfixWay, feed: Feed): Diagnosis {
     return well(check, `${name} is ${bound}, trusted`)
   const detail = `${name} is ${bound}, which ${formatAddress(address)} does not trust: it refuses Postfix`
   return wrong(check, detail, `${setOption(feed, `${name}=`)}; or add ${bound} to trust of the listener`)
+}
+
+/** Parameters of lmtp(8) and smtp(8) that change the header on the way out: here mail is not on its way out yet. */
+const REWRITING = [
+  'generic_maps',
+  'header_checks',
+  'mime_header_checks',
+  'nested_header_checks',
+  'body_checks',
+]
+
+function checkRewriting({ postfix }: PostfixWay, feed: Feed): Diagnosis {
+  const check = 'postfix feed rewriting'
+  const name = REWRITING.map((suffix) => `${feed.protocol}_${suffix}`).find(
+    (parameter) => (settingOf(postfix, parameter, feed.service) ?? '') !== '',
+  )
+  if (name === undefined) return well(check, 'messages come as they are')
+  const value = settingOf(postfix, name, feed.service)
+  return warn(check, `${name} is ${value}: what is scanned is not what came in`, setOption(feed, `${name}=`))
+}
+
+const NEEDED = ['xforward', 'dsn', '8bitmime', 'smtputf8']
+
+function checkKeywords({ postfix }: PostfixWay, feed: Feed): Diagnosis {
+  const check = 'postfix feed extensions'
+  const name = feed.protocol === 'lmtp' ? 'lmtp_discard_lhlo_keywords' : 'smtp_discard_ehlo_keywords'
+  const value = settingOf(postfix, name, feed.service) ?? ''
+  const ignored = wordsOf(value.toLowerCase()).filter((word) => NEEDED.includes(word))
+  if (ignored.length === 0) return well(check, 'none that Écluse offers is ignored')
+  return wrong(check, `${name}: Postfix does not use ${ignored.join(', ')}`, setOption(feed, `${name}=`))
 }

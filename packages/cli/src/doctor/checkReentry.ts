@@ -1,5 +1,13 @@
 import { formatAddress } from '@ecluse/core'
-import { limitOf, numberOf, processLimit, settingOf, wordsOf, type PostfixService } from './postfixConfig.ts'
+import {
+  limitOf,
+  numberOf,
+  processLimit,
+  settingOf,
+  timeMsOf,
+  wordsOf,
+  type PostfixService,
+} from './postfixConfig.ts'
 import { allInNetworks, ourAddresses } from './postfixNetworks.ts'
 import { isSmtpd, placeOf, type PostfixWay } from './postfixWay.ts'
 import { warn, well, wrong, type Diagnosis } from './report.ts'
@@ -42,6 +50,7 @@ export function checkReentry(way: PostfixWay): Diagnosis[] {
     checkProcesses(found),
     checkClientLimits(found),
     checkRecipients(found),
+    checkErrors(found),
   ]
 }
 
@@ -215,4 +224,23 @@ function checkRecipients({ config, setting, option }: Reentry): Diagnosis {
   if (limit >= recipients) return well(check, facts)
   const detail = `${facts}: larger mail goes back in several parts`
   return warn(check, detail, option(`smtpd_recipient_limit=${recipients}`))
+}
+
+/** Fewer refused recipients than this may well come over one connection that is kept. */
+const FEW_ERRORS = 100
+
+function checkErrors({ setting, option }: Reentry): Diagnosis {
+  const check = 'postfix reentry errors'
+  const hard = numberOf(setting('smtpd_hard_error_limit'))
+  const soft = numberOf(setting('smtpd_soft_error_limit'))
+  const sleeps = timeMsOf(setting('smtpd_error_sleep_time')) !== 0
+  if (hard < FEW_ERRORS) {
+    const detail = `smtpd_hard_error_limit is ${hard}: after as many refused recipients Postfix ends the connection`
+    return warn(check, detail, option('smtpd_hard_error_limit=1000'))
+  }
+  if (sleeps && soft < FEW_ERRORS) {
+    const detail = `smtpd_soft_error_limit is ${soft}: after as many refused recipients each reply waits`
+    return warn(check, detail, option('smtpd_error_sleep_time=0'))
+  }
+  return well(check, 'refused recipients neither slow nor end the connection')
 }

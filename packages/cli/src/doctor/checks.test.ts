@@ -150,6 +150,12 @@ test.each<
     [],
   ],
   [
+    'replies that wait after a few errors',
+    {},
+    back({ smtpd_error_sleep_time: undefined }),
+    ['! postfix reentry errors'],
+  ],
+  [
     'a program in place of smtpd',
     {},
     [FEED, { ...REENTRY, line: '127.0.0.1:10025 inet n - n - 50 qmqpd' }],

@@ -115,6 +115,9 @@ test.each([
 test.each([
   ['a, b  c,,d', ['a', 'b', 'c', 'd']],
   ['check_client_access { inline:x=y, z }, reject', ['check_client_access', '{ inline:x=y, z }', 'reject']],
+  ['a.example inline:{b=c, d=e} f', ['a.example', 'inline:{b=c, d=e}', 'f']],
+  ['check_client_access { inline:{a=b} }, reject', ['check_client_access', 'inline:{a=b}', 'reject']],
+  ['{{{{ a', ['a']],
   ['', []],
   [undefined, []],
 ])('the list %j has the words %j', (text, words) => {

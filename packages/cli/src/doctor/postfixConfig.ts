@@ -132,7 +132,7 @@ export function timeMsOf(text: string | undefined): number | undefined {
   return number === undefined ? undefined : Number(number) * (UNIT_SECONDS[unit] ?? 1) * 1000
 }
 
-/** The words of a list: separated by blanks and commas, what is in braces stays together. */
+/** The words of a list: separated by blanks and commas; what is in braces stays together, as in `inline:{a=b, c=d}`. */
 export function wordsOf(text: string | undefined): string[] {
-  return (text ?? '').match(/\{[^}]*\}|[^\s,{}]+/g) ?? []
+  return (text ?? '').match(/(?:[^\s,{}]|\{[^{}]*\})+/g) ?? []
 }
