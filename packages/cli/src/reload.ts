@@ -1,17 +1,16 @@
 import { FilterError, type Config } from '@ecluse/core'
 import type { Daemon, LevelledLog } from '@ecluse/daemon'
-import type { Surroundings } from './command.ts'
 import { configChanges } from './configChanges.ts'
-import { loadConfig, type LoadedConfig } from './loadConfig.ts'
+import { loadConfig, type ConfigSources, type LoadedConfig } from './loadConfig.ts'
 import { describeError } from './terminal.ts'
 import { checkFiles, reloadableOptions } from './wiring.ts'
 
-/** What a daemon was started with. */
+/** A daemon, and what it was started with. */
 export interface Started {
-  readonly daemon: Daemon
+  readonly daemon: Pick<Daemon, 'reload'>
   readonly config: Config
   readonly file: string
-  readonly around: Surroundings
+  readonly around: ConfigSources
   readonly log: LevelledLog
 }
 
