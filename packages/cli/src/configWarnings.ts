@@ -117,5 +117,9 @@ function listenWarnings({ listen, limits }: Config): Warning[] {
     const message = `can never be reached: limits.connections is ${limits.connections}`
     warnings.push({ path: ['limits', 'concurrency'], message })
   }
+  if (limits.spoolBytes < limits.messageSize) {
+    const message = 'below limits.messageSize: the largest messages come in only one at a time'
+    warnings.push({ path: ['limits', 'spoolBytes'], message })
+  }
   return warnings
 }

@@ -108,6 +108,7 @@ test('the notes and keys of a path are those of the kind that was chosen', () =>
     'kind',
     'timeout',
     'maxSize',
+    'concurrency',
     'onError',
     'address',
   ])

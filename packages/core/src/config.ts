@@ -135,6 +135,8 @@ export interface ScannerConfig {
   readonly timeout: number
   /** Bytes; absent: no limit. */
   readonly maxSize?: number
+  /** Messages that it looks at at the same time; absent: as many as there are. */
+  readonly concurrency?: number
   readonly onError: OnError
   readonly options: unknown
 }
@@ -160,10 +162,18 @@ export interface LimitsConfig {
   readonly recipients: number
   readonly connections: number
   readonly concurrency: number
+  /** Bytes of all messages that are in files. */
+  readonly spoolBytes: number
   /** Milliseconds from the final dot to the replies. */
   readonly deadline: number
   /** Milliseconds that a silent client is waited for. */
   readonly idle: number
+  /** Bytes per second; 0: any. */
+  readonly minRate: number
+  /** Milliseconds that a client may be slower than that. */
+  readonly grace: number
+  /** Milliseconds from DATA to the final dot. */
+  readonly receive: number
   /** Milliseconds that what runs may go on at the end. */
   readonly drain: number
 }

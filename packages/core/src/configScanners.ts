@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ScannerConfig } from './config.ts'
 import { ON_ERROR, type ScannerKind } from './scanner.ts'
-import { choice, duration, list, section, sectionError, size, type Section } from './schema.ts'
+import { choice, count, duration, list, section, sectionError, size, type Section } from './schema.ts'
 
 const NAME = 'expected 1–40 letters, digits, hyphens or underscores'
 
@@ -33,6 +33,10 @@ function commonKeys({ kind, concerns, defaults }: ScannerKind) {
         ? 'Larger messages are not shown to it and count as unchecked; absent: no limit.'
         : 'Larger messages are not shown to it and get no score from it; absent: no limit.',
       { min: '1KiB', max: '2GiB' },
+    ).exactOptional(),
+    concurrency: count(
+      'Messages that it looks at at the same time, the others wait; absent: limits.concurrency.',
+      { min: 1, max: 1000 },
     ).exactOptional(),
     onError: choice(
       'When it fails: tempfail, Postfix tries again; pass, as if it were not there; unchecked, the destiny of that.',

@@ -136,12 +136,28 @@ export function limitsSection() {
       max: 10_000,
     }).prefault(200),
     concurrency: count('Messages looked at at the same time.', { min: 1, max: 1000 }).prefault(50),
+    spoolBytes: size('Messages above spool.memoryBytes, all together; for more there is no room now.', {
+      min: '64KiB',
+      max: '16384GiB',
+    }).prefault('1GiB'),
     // lmtp_data_done_timeout of Postfix is 600 s: past it, Postfix would send a second time.
     deadline: duration('From the end of the message to the replies; then Postfix is told to try again.', {
       min: '1s',
       max: '590s',
     }).prefault('300s'),
     idle: duration('How long a silent client is waited for.', { min: '10s', max: '1h' }).prefault('480s'),
+    minRate: count('Bytes per second that a client in the midst of a message must send; 0: any.', {
+      min: 0,
+      max: 1_000_000,
+    }).prefault(500),
+    grace: duration(
+      'How long a client may be slower than that, or take for a command; a tenth of it when connections run out.',
+      { min: '1s', max: '1h' },
+    ).prefault('30s'),
+    receive: duration('From DATA to the end of the message; then the client is dropped.', {
+      min: '10s',
+      max: '24h',
+    }).prefault('900s'),
     drain: duration('At the end: how long messages that are being looked at may go on.', {
       min: '0s',
       max: '590s',

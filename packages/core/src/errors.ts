@@ -5,6 +5,7 @@ export type ErrorCode =
   | 'E_LISTEN'
   | 'E_ABORTED'
   | 'E_SPOOL'
+  | 'E_SPOOL_FULL'
   | 'E_SCANNER_CONNECT'
   | 'E_SCANNER_TIMEOUT'
   | 'E_SCANNER_PROTOCOL'

@@ -89,8 +89,21 @@ export function deliveryReply(result: DeliveryResult, id: string): SmtpReply {
   }
 }
 
+/** To new messages while as many as we take on are being looked at. */
+export const BUSY_REPLY: SmtpReply = {
+  code: 451,
+  enhanced: '4.3.2',
+  text: 'Too many messages at once, try again later',
+}
+
+/** While messages in files take all the room that they may; in the words that Postfix has for it. */
+export const NO_ROOM_REPLY: SmtpReply = { code: 452, enhanced: '4.3.1', text: 'Insufficient system storage' }
+
 /** The reply when something of ours broke. It never carries the cause: that is in the log, under the id. */
-export function failureReply(id: string): SmtpReply {
+export function failureReply(id: string, cause?: { readonly code?: unknown }): SmtpReply {
+  if (cause?.code === 'E_SPOOL_FULL') {
+    return { ...NO_ROOM_REPLY, text: `${NO_ROOM_REPLY.text}, id=${id}` }
+  }
   return { code: 451, enhanced: '4.7.1', text: `Content filter cannot check this message now, id=${id}` }
 }
 
