@@ -96,6 +96,7 @@ async function receiverOptions(listen: ListenConfig, { hostname, limits }: Confi
     recipients: limits.recipients,
     connections: limits.connections,
     idleMs: limits.idle,
+    pace: { bytesPerSecond: limits.minRate, graceMs: limits.grace, receiveMs: limits.receive },
   }
 }
 

@@ -4,8 +4,10 @@ import { FilterServer, type ListenerContext } from './receiveConnection.ts'
 import type { DialogueOptions } from './receiveDialogue.ts'
 import type { ReceiveHandler, ReceiverEvent } from './receiveHandler.ts'
 import { listen, networkTest } from './receiveListen.ts'
+import { ANY_PACE, CLOCK, type Clock, type PaceLimits } from './receivePace.ts'
 
-export type { BodySink, ReceiveHandler, ReceiverEvent } from './receiveHandler.ts'
+export type { BodySink, MailRequest, ReceiveHandler, ReceiverEvent } from './receiveHandler.ts'
+export type { Clock, PaceLimits } from './receivePace.ts'
 
 /** Where and how to listen. */
 export interface ReceiverOptions {
@@ -31,10 +33,17 @@ export interface ReceiverOptions {
   readonly messageSizeBytes: number
   /** Accepted in one transaction; more get 452 4.5.3, and come again. */
   readonly recipients: number
-  /** At the same time; more get 421 4.3.2. */
+  /**
+   * At the same time. For one more, the one that has been without a message for longest is closed; more than that get
+   * 421 4.3.2. Half of them are kept for all addresses in equal parts, while there are several.
+   */
   readonly connections: number
   /** How long a client that owes us input may keep silent. */
   readonly idleMs: number
+  /** How slow a client may be, which is told 421 4.4.2; absent: as slow as it likes. */
+  readonly pace?: PaceLimits
+  /** Absent: the real one. */
+  readonly clock?: Clock
 }
 
 /** A listener at work. */
@@ -75,12 +84,15 @@ export async function createReceiver(
     handler,
     log,
     connections: options.connections,
+    pace: options.pace ?? ANY_PACE,
+    clock: options.clock ?? CLOCK,
     ...(!('path' in address) && { trusts: networkTest(options.trust) }),
   }
   const server = new FilterServer(serverOptions(options), context)
   const bound = await listen(server.server, address, options.mode)
   // Otherwise it keeps its name in the configuration, which policies may ask for.
   if ('port' in address && address.port === 0) dialogue.listener = formatAddress(bound)
+  server.watch()
   return { address: bound, close: async (signal) => await server.drain(signal) }
 }
 

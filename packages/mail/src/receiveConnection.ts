@@ -4,6 +4,8 @@ import { SMTPServer, type SMTPServerOptions } from 'smtp-server'
 import { SMTPConnection, type SMTPConnectionOptions } from 'smtp-server/lib/smtp-connection.js'
 import { Dialogue, type Channel, type DialogueOptions } from './receiveDialogue.ts'
 import type { ReceiveHandler, ReceiverEvent } from './receiveHandler.ts'
+import { Pace, type Clock, type PaceLimits } from './receivePace.ts'
+import { Places } from './receivePlaces.ts'
 import { FilterStream } from './receiveStream.ts'
 
 /** What a listener gives to each of its connections. */
@@ -14,7 +16,14 @@ export interface ListenerContext {
   /** Whether this IP address may talk to us; absent: a Unix socket, which its permissions guard. */
   readonly trusts?: (address: string) => boolean
   readonly connections: number
+  readonly pace: PaceLimits
+  readonly clock: Clock
 }
+
+/** How often connections are looked at. */
+const LOOK_MS = 1000
+/** Beyond those that have a place: who is being told to go, and who has been told and does not. */
+const LEAVING_CONNECTIONS = 100
 
 /**
  * smtp-server's listener with connections of ours. It does the accepting, the TLS contexts and the register of
@@ -23,12 +32,37 @@ export interface ListenerContext {
 export class FilterServer extends SMTPServer {
   readonly #context: ListenerContext
   readonly #filterConnections = new Set<FilterConnection>()
+  readonly #places: Places<FilterConnection>
+  #stopWatching: () => void = () => undefined
   #closing = false
   #accepted = 0
 
   constructor(options: SMTPServerOptions, context: ListenerContext) {
     super(options)
     this.#context = context
+    const { connections } = context
+    this.#places = new Places(connections)
+    // Those that wait for their client to hang up hold descriptors, too.
+    this.server.maxConnections = 2 * connections + LEAVING_CONNECTIONS
+  }
+
+  /** Looks after slow clients from here on, until {@link drain}. */
+  watch(): void {
+    const { clock } = this.#context
+    this.#stopWatching = clock.every(LOOK_MS, () => {
+      const now = clock.now()
+      const stressed = this.#places.ranOut()
+      for (const connection of this.#filterConnections) connection.look(now, stressed)
+    })
+  }
+
+  /** Whether there is a place for it, or one can be made. */
+  seat(connection: FilterConnection): boolean {
+    return this.#places.take(connection, this.#context.clock.now())
+  }
+
+  unseat(connection: FilterConnection): void {
+    this.#places.release(connection)
   }
 
   /** The base class would emit it, which ends the process where nobody listens. One from listen() goes to its caller. */
@@ -63,6 +97,7 @@ export class FilterServer extends SMTPServer {
     if (signal.aborted) drop()
     else signal.addEventListener('abort', drop, { once: true })
     await closed
+    this.#stopWatching()
     signal.removeEventListener('abort', drop)
   }
 }
@@ -73,19 +108,27 @@ export class FilterServer extends SMTPServer {
  */
 export class FilterConnection extends SMTPConnection implements Channel {
   readonly #context: ListenerContext
+  readonly #server: FilterServer
   readonly #dialogue: Dialogue
-  readonly #peer: string
+  readonly #pace: Pace
+  readonly peer: string
+  /** When a message was last on it, or it was opened, as far as somebody looked. */
+  usedAt: number
   #replies = ''
   #failed = false
+  #used = false
 
   constructor(
-    server: SMTPServer,
+    server: FilterServer,
     socket: Socket | TLSSocket,
     context: ListenerContext & { readonly options: SMTPConnectionOptions },
   ) {
     super(server, socket, context.options)
     this.#context = context
-    this.#peer = this.remoteAddress || 'unix'
+    this.#server = server
+    this.#pace = new Pace(context.pace)
+    this.usedAt = context.clock.now()
+    this.peer = this.remoteAddress || 'unix'
     this.#dialogue = new Dialogue(context.dialogue, context.handler, {
       channel: this,
       peer: context.trusts ? { address: this.remoteAddress, port: this.remotePort } : {},
@@ -94,14 +137,14 @@ export class FilterConnection extends SMTPConnection implements Channel {
   }
 
   override init(): void {
-    const { trusts, connections, log } = this.#context
+    const { trusts, log } = this.#context
     this._setListeners(() => {
       if (trusts && !trusts(this.remoteAddress)) {
-        log({ event: 'untrusted', peer: this.#peer })
+        log({ event: 'untrusted', peer: this.peer })
         this.reply('554 5.7.1 Access denied\r\n')
         this.close()
-      } else if (this._server.connections.size > connections) {
-        log({ event: 'crowded', peer: this.#peer })
+      } else if (!this.#server.seat(this)) {
+        log({ event: 'crowded', peer: this.peer })
         this.reply('421 4.3.2 Too many connections, try again later\r\n')
         this.close()
       } else {
@@ -116,8 +159,14 @@ export class FilterConnection extends SMTPConnection implements Channel {
     return new FilterStream({
       line: (line) => this.#dialogue.line(line),
       fault: (fault) => this.#dialogue.fault(fault),
-      body: (chunk) => this.#dialogue.body(chunk),
-      endBody: () => this.#dialogue.endBody(),
+      body: (chunk) => {
+        this.#pace.received(chunk.length)
+        return this.#dialogue.body(chunk)
+      },
+      endBody: () => {
+        this.#pace.endBody()
+        this.#dialogue.endBody()
+      },
       flush: () => this.#flush(),
     })
   }
@@ -127,6 +176,8 @@ export class FilterConnection extends SMTPConnection implements Channel {
   }
 
   startBody(): void {
+    this.#pace.startBody()
+    this.#used = true
     this.#stream?.startBody()
   }
 
@@ -148,6 +199,33 @@ export class FilterConnection extends SMTPConnection implements Channel {
     this.#dialogue.abort('the connection was closed')
     this.#send()
     super.close()
+    this.#server.unseat(this)
+  }
+
+  /** A message is on it: it is not to be closed to make room. */
+  get busy(): boolean {
+    return this.#dialogue.busy
+  }
+
+  /** Makes room for another one. */
+  giveWay(): void {
+    this.#context.log({ event: 'unused', peer: this.peer })
+    this.reply('421 4.3.2 Too many connections, closing the one that is used least\r\n')
+    this.close()
+  }
+
+  /** Looks whether the client keeps up. */
+  look(now: number, stressed: boolean): void {
+    if (this.#used || this.busy) this.usedAt = now
+    this.#used = false
+    const stream = this.#stream
+    if (!stream || this._closing) return
+    const owes = !stream.suspended || this._socket.writableNeedDrain
+    const what = this.#pace.look(now, { inLine: stream.inLine, owes, stressed })
+    if (!what) return
+    this.#context.log({ event: 'slow', peer: this.peer, what })
+    this.reply('421 4.4.2 Too slow, closing channel\r\n')
+    this.close()
   }
 
   shutdown(): void {
@@ -178,13 +256,14 @@ export class FilterConnection extends SMTPConnection implements Channel {
 
   override _onClose(): void {
     super._onClose()
+    this.#server.unseat(this)
     this.#dialogue.abort('the client went away')
   }
 
   /** A client that is gone is nothing to report: what it left behind is seen to when the socket closes. */
   override _onError(cause: Error): void {
     // The TLS socket tells of one failure in several events.
-    if (this._upgrading && !this.#failed) this.#context.log({ event: 'tls', peer: this.#peer, cause })
+    if (this._upgrading && !this.#failed) this.#context.log({ event: 'tls', peer: this.peer, cause })
     this.#failed = true
     if (!this._socket.destroyed) this._socket.destroy()
   }

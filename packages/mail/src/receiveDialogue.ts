@@ -96,9 +96,9 @@ export class Dialogue {
     this.#log = connection.log
   }
 
-  /** The client owes us nothing: the sink has the message and has not answered yet. */
-  get answering(): boolean {
-    return this.#answering
+  /** A message is coming in, or is with the sink, which has not answered yet. */
+  get busy(): boolean {
+    return this.#reception !== undefined || this.#answering
   }
 
   greet(): void {
@@ -194,8 +194,6 @@ export class Dialogue {
       return this.refuse(530, '5.7.0', 'Must issue a STARTTLS command first')
     }
     if (this.#shuttingDown) return this.#say(SHUTTING_DOWN)
-    const refusal = this.#ask(() => this.#handler.admit?.())
-    if (refusal) return this.#say(refusal)
     const sender = parseMail(args)
     if ('code' in sender) return this.refuse(sender.code, sender.enhanced, sender.text)
     const { declaredBytes = 0 } = sender
@@ -203,6 +201,10 @@ export class Dialogue {
       const text = `Declared message size (${declaredBytes} B) exceeds size limit`
       return this.#say({ code: 552, enhanced: '5.3.4', text })
     }
+    const { address: peer } = this.#peer
+    const request = { declaredBytes, ...(peer !== undefined && { peer }) }
+    const refusal = this.#ask(() => this.#handler.admit?.(request))
+    if (refusal) return this.#say(refusal)
     this.#transaction = { ...sender, recipients: [] }
     this.#accept(formatReply({ code: 250, enhanced: '2.1.0', text: `Sender <${sender.mailFrom}> OK` }))
   }

@@ -1,4 +1,5 @@
 import type { Envelope, FilterError, Recipient, SmtpReply } from '@ecluse/core'
+import type { Lateness } from './receivePace.ts'
 
 /** Takes the body of one message. */
 export interface BodySink {
@@ -13,10 +14,18 @@ export interface BodySink {
   abort(error: FilterError): void
 }
 
+/** What is known of a message at MAIL. */
+export interface MailRequest {
+  /** IP address; absent on a Unix socket. */
+  readonly peer?: string
+  /** RFC 1870; absent: none was given. */
+  readonly declaredBytes?: number
+}
+
 /** Decides what is received. A throw of any of these is answered with 451 and told to the log. */
 export interface ReceiveHandler {
   /** Asked at MAIL: a reply refuses the transaction early (not ready, overload, shutting down). */
-  admit?(): SmtpReply | undefined
+  admit?(request: MailRequest): SmtpReply | undefined
   /** Asked at each RCPT: a reply refuses that recipient. */
   acceptRecipient?(recipient: Recipient): SmtpReply | undefined
   /** Called at DATA, with at least one accepted recipient; a reply refuses DATA, which ends the transaction. */
@@ -27,8 +36,12 @@ export interface ReceiveHandler {
 export type ReceiverEvent =
   /** The peer is in none of the trusted networks. */
   | { readonly event: 'untrusted'; readonly peer: string }
-  /** All `connections` are taken. */
+  /** All `connections` are taken, or those that are left are kept for other addresses. */
   | { readonly event: 'crowded'; readonly peer: string }
+  /** The connection was closed to make room: no message came on it for a while. */
+  | { readonly event: 'unused'; readonly peer: string }
+  /** The connection was closed: the client was too slow. */
+  | { readonly event: 'slow'; readonly peer: string; readonly what: Lateness }
   /** STARTTLS failed, or the client's certificate was not accepted. */
   | { readonly event: 'tls'; readonly peer: string; readonly cause: unknown }
   /** The connection was closed: too many errors in a row, or a browser. */

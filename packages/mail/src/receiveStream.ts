@@ -82,6 +82,11 @@ export class FilterStream extends SMTPStream {
     return this.#suspended
   }
 
+  /** A command line has begun whose end has not come. */
+  get inLine(): boolean {
+    return !this.#inBody && (this.#skipping || this.#partialLine !== '')
+  }
+
   override continue(): void {
     if (!this.#suspended) return
     this.#suspended = false
