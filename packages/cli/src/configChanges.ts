@@ -22,6 +22,7 @@ const RELOADED: ReadonlySet<string> = new Set([
   'softBounce',
   'alertHeader',
   'limits.concurrency',
+  'limits.spoolBytes',
   'limits.deadline',
   'limits.drain',
   'log.level',

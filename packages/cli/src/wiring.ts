@@ -9,7 +9,7 @@ import {
 } from '@ecluse/core'
 import type { DaemonOptions, Log, ReloadableOptions } from '@ecluse/daemon'
 import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
-import { SCANNER_KINDS } from '@ecluse/scanners'
+import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
 
 /** How often scanners are asked whether they answer, and with which signatures. */
@@ -44,7 +44,11 @@ export function reloadableOptions({ config, rules }: Ruled): ReloadableOptions {
     alertHeader,
     scanners: configuredScanners(config),
     rules,
-    limits: { concurrency: limits.concurrency, deadlineMs: limits.deadline },
+    limits: {
+      concurrency: limits.concurrency,
+      spoolBytes: limits.spoolBytes,
+      deadlineMs: limits.deadline,
+    },
     drainMs: limits.drain,
   }
 }
@@ -67,9 +71,10 @@ async function connections(config: Config): Promise<Pick<DaemonOptions, 'receive
 
 /** The scanners that the configuration names, built by their kinds. */
 export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
-  return scanners.map(({ name, kind: kindName, timeout, maxSize, onError, options }) => {
+  return scanners.map(({ name, kind: kindName, timeout, maxSize, concurrency, onError, options }) => {
     const kind = SCANNER_KINDS.find((candidate) => candidate.kind === kindName)
     if (!kind) throw new TypeError(`${kindName}: passed the schema, and is no kind`)
+    const engine = kind.create(name, options)
     return {
       name,
       kind: kindName,
@@ -77,8 +82,9 @@ export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
       timeoutMs: timeout,
       ...(maxSize !== undefined && { maxSizeBytes: maxSize }),
       onError,
-      options,
-      scanner: kind.create(name, options),
+      // The queue is a part of what a reload keeps or exchanges.
+      options: concurrency === undefined ? options : { queue: concurrency, options },
+      scanner: concurrency === undefined ? engine : queued(engine, { name, atOnce: concurrency }),
     }
   })
 }

@@ -159,8 +159,8 @@ export interface TestDaemon {
   readonly quarantineFolder: string
   /** Connects to the listener of that protocol. The greeting is the first reply. */
   readonly connect: (protocol?: MailProtocol) => Promise<LmtpClient>
-  /** Connected, greeted, LHLO or EHLO said. */
-  readonly greet: (protocol?: MailProtocol) => Promise<LmtpClient>
+  /** Connected (from another address, if told), greeted, LHLO or EHLO said. */
+  readonly greet: (protocol?: MailProtocol, localAddress?: string) => Promise<LmtpClient>
   /** The samples of `/metrics` that are ours: `ecluse_scans_total{scanner="test",verdict="clean"}` → 3. */
   readonly metrics: () => Promise<Map<string, number>>
 }
@@ -224,19 +224,27 @@ export async function startTestDaemon(options: TestDaemonOptions = {}): Promise<
     spoolFolder,
     quarantineFolder,
     connect: async (protocol) => await connectTo(daemon, protocol),
-    greet: async (protocol) => await greetTo(daemon, protocol),
+    greet: async (protocol, localAddress) => await greetTo(daemon, protocol, localAddress),
     metrics: async () => readMetrics(await httpGet(daemon.addresses.at(-1) ?? '', '/metrics')),
   }
 }
 
-async function connectTo({ receivers }: Daemon, protocol: MailProtocol = 'lmtp'): Promise<LmtpClient> {
-  const client = await connectLmtp(tcp(receivers[protocol === 'lmtp' ? 0 : 1]?.address))
+async function connectTo(
+  { receivers }: Daemon,
+  protocol: MailProtocol = 'lmtp',
+  localAddress = '127.0.0.1',
+): Promise<LmtpClient> {
+  const client = await connectLmtp({ ...tcp(receivers[protocol === 'lmtp' ? 0 : 1]?.address), localAddress })
   onRelease(() => client.destroy())
   return client
 }
 
-async function greetTo(daemon: Daemon, protocol: MailProtocol = 'lmtp'): Promise<LmtpClient> {
-  const client = await connectTo(daemon, protocol)
+async function greetTo(
+  daemon: Daemon,
+  protocol: MailProtocol = 'lmtp',
+  localAddress?: string,
+): Promise<LmtpClient> {
+  const client = await connectTo(daemon, protocol, localAddress)
   await client.reply()
   await client.ask(`${protocol === 'lmtp' ? 'LHLO' : 'EHLO'} postfix.example.org`)
   return client

@@ -14,7 +14,7 @@ import { createFileStore } from '@ecluse/quarantine'
 import { listenHttp, type HttpListener } from './http.ts'
 import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
-import { Metrics } from './metrics.ts'
+import { Metrics, type Refusal } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
@@ -116,8 +116,18 @@ async function atMost(ms: number, event: Promise<void>): Promise<void> {
   }
 }
 
+/** Why a connection was refused or closed, as metrics name it. */
+const REFUSALS: ReadonlyMap<ReceiverEvent['event'], Refusal> = new Map([
+  ['untrusted', 'untrusted'],
+  ['crowded', 'connections'],
+  ['unused', 'unused'],
+  ['slow', 'slow'],
+])
+
 /** What happens to connections, in the log. */
 function tellOf(event: ReceiverEvent, { log, metrics }: { log: Log; metrics: Metrics }): void {
+  const reason = REFUSALS.get(event.event)
+  if (reason) metrics.refused(reason)
   if (!('cause' in event)) return log.warn({ ...event }, 'connection')
   const { cause, ...fields } = event
   if (event.event !== 'bug') return log.warn({ ...fields, err: cause }, 'connection')
@@ -145,6 +155,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   stack.push(() => atMost(Math.min(LEAVE_MS, options.drainMs), reinjector.close()))
   const metrics: Metrics = new Metrics({
     inFlight: () => intake.inFlight,
+    spoolBytes: () => intake.spoolBytes,
     quarantineBytes: async () => (await quarantine.usage()).bytes,
   })
   const partsOf = (from: ReloadableOptions): MessageParts => ({
@@ -161,7 +172,13 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
     closing.close(parts.end())
     await closing.done()
   })
-  const intake: Intake = createIntake({ spool, parts, log, metrics })
+  const intake: Intake = createIntake({
+    spool,
+    memoryBytes: options.spool.memoryBytes,
+    parts,
+    log,
+    metrics,
+  })
   const readiness = watchReadiness({
     scanners: options.scanners,
     reinjector,

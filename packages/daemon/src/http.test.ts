@@ -10,7 +10,7 @@ afterEach(async () => {
 
 let reasons: string[] = []
 async function ask(path: string, method = 'GET'): Promise<{ status: number; body: string }> {
-  const metrics = new Metrics({ inFlight: () => 3, quarantineBytes: async () => 4096 })
+  const metrics = new Metrics({ inFlight: () => 3, spoolBytes: () => 0, quarantineBytes: async () => 4096 })
   listener ??= await listenHttp({ host: '127.0.0.1', port: 0 }, { notReady: () => reasons, metrics })
   if ('path' in listener.address) throw new TypeError('expected TCP')
   const response = await fetch(`http://127.0.0.1:${listener.address.port}${path}`, { method })
@@ -50,11 +50,13 @@ test('/metrics has every metric of the contract from the start', async () => {
       'ecluse_quarantine_bytes',
       'ecluse_quarantined_total',
       'ecluse_recipients_total',
+      'ecluse_refusals_total',
       'ecluse_reinjections_total',
       'ecluse_scan_seconds',
       'ecluse_scanner_signature_timestamp_seconds',
       'ecluse_scanner_up',
       'ecluse_scans_total',
+      'ecluse_spool_bytes',
     ]),
   )
   expect(body).toContain('\necluse_in_flight_messages 3\n')
@@ -64,7 +66,7 @@ test('/metrics has every metric of the contract from the start', async () => {
 
 test('a port in use is one clear error', async () => {
   await ask('/healthz')
-  const metrics = new Metrics({ inFlight: () => 0, quarantineBytes: async () => 0 })
+  const metrics = new Metrics({ inFlight: () => 0, spoolBytes: () => 0, quarantineBytes: async () => 0 })
   await expect(
     listenHttp(listener?.address ?? { path: '' }, { notReady: () => [], metrics }),
   ).rejects.toMatchObject({

@@ -1,6 +1,8 @@
 import { types } from 'node:util'
 import {
+  BUSY_REPLY,
   FilterError,
+  NO_ROOM_REPLY,
   failureReply,
   type Direction,
   type Envelope,
@@ -9,6 +11,7 @@ import {
 } from '@ecluse/core'
 import {
   type BodySink,
+  type MailRequest,
   type ReceiveHandler,
   type Spool,
   type SpooledMessage,
@@ -19,9 +22,13 @@ import type { Metrics } from './metrics.ts'
 import type { MessageParts, PartsInUse } from './parts.ts'
 import { processMessage, repliesFor, type Outcome } from './pipeline.ts'
 import { messageRecord, type Handled } from './record.ts'
+import { SpoolRoom, type SpoolRent } from './room.ts'
+import { Turn, Turns } from './turns.ts'
 
 export interface IntakeOptions {
   readonly spool: Spool
+  /** Larger messages are in files. */
+  readonly memoryBytes: number
   /** Each message borrows them at its dot, and works with these to its end. */
   readonly parts: PartsInUse
   readonly log: Log
@@ -31,6 +38,8 @@ export interface IntakeOptions {
 /** Takes messages from the listeners, within the limits, and sees each through to its one log line. */
 export interface Intake extends ReceiveHandler {
   readonly inFlight: number
+  /** Bytes of messages in files, declared ones that are still to come included. */
+  readonly spoolBytes: number
   /** From here on every new transaction is refused with 421; what runs goes on. Fulfilled when nothing runs any more. */
   drain(): Promise<void>
   /** Makes what still runs fail, and what comes to its dot from here on: each gets its 4xx. */
@@ -42,18 +51,26 @@ const SHUTTING_DOWN: SmtpReply = {
   enhanced: '4.3.2',
   text: 'Service shutting down, closing channel',
 }
-const BUSY: SmtpReply = { code: 451, enhanced: '4.3.2', text: 'Too many messages at once, try again later' }
-
 export function createIntake(options: IntakeOptions): Intake {
-  const { spool, parts } = options
-  const work: Work = { running: new Set() }
+  const { spool, parts, memoryBytes, metrics } = options
+  const turns = new Turns(() => parts.newest.concurrency)
+  const room = new SpoolRoom(() => parts.newest.spoolBytes ?? Infinity)
+  const work: Work = { turns, running: new Set() }
   let inFlight = 0
   let draining = false
   let onIdle: (() => void) | undefined
 
-  const admit = (): SmtpReply | undefined => {
+  const admit = ({ peer, declaredBytes = 0 }: MailRequest): SmtpReply | undefined => {
     if (draining) return SHUTTING_DOWN
-    return inFlight >= parts.newest.concurrency ? BUSY : undefined
+    if (!turns.mayBegin(peerName(peer))) {
+      metrics.refused('concurrency')
+      return BUSY_REPLY
+    }
+    return declaredBytes > memoryBytes && !room.fits(declaredBytes) ? noRoom() : undefined
+  }
+  const noRoom = (): SmtpReply => {
+    metrics.refused('spool')
+    return NO_ROOM_REPLY
   }
   const release = (): void => {
     inFlight--
@@ -63,14 +80,19 @@ export function createIntake(options: IntakeOptions): Intake {
     get inFlight() {
       return inFlight
     },
+    get spoolBytes() {
+      return room.bytes
+    },
     admit,
     begin(envelope) {
-      const refusal = admit()
+      const { peer, declaredBytes = 0 } = envelope
+      const refusal = admit({ ...(peer.address !== undefined && { peer: peer.address }), declaredBytes })
       if (refusal) return refusal
-      const received = { envelope, writer: spool.create() }
+      const incoming = new Incoming(options, envelope, { writer: spool.create(), rent: room.rent() })
+      if (declaredBytes > memoryBytes && !incoming.rent.reach(declaredBytes)) return noRoom()
       // Behind all that could throw: who is counted must be released.
       inFlight++
-      return transaction(options, received, { work, release })
+      return transaction(options, incoming, { work, release })
     },
     async drain() {
       draining = true
@@ -86,16 +108,68 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 }
 
+const peerName = (address: string | undefined): string => address ?? 'unix'
+
 /** Messages between dot and reply, and why there shall be none. */
 interface Work {
+  readonly turns: Turns
   readonly running: Set<AbortController>
   stopped?: FilterError
 }
 
 /** A message that comes in. */
-interface Incoming {
+class Incoming {
   readonly envelope: Envelope
-  readonly writer: SpoolWriter
+  readonly startedAt = performance.now()
+  readonly #options: IntakeOptions
+  readonly rent: SpoolRent
+  readonly #writer: SpoolWriter
+  #sizeBytes = 0
+  #full: FilterError | undefined
+
+  constructor(
+    options: IntakeOptions,
+    envelope: Envelope,
+    { writer, rent }: { readonly writer: SpoolWriter; readonly rent: SpoolRent },
+  ) {
+    this.#options = options
+    this.envelope = envelope
+    this.#writer = writer
+    this.rent = rent
+  }
+
+  get id(): string {
+    return this.#writer.id
+  }
+
+  /** What there is no room for is thrown away: Postfix reads no reply before its dot, and would count a hang-up. */
+  write(chunk: Buffer): Promise<void> | undefined {
+    if (this.#full) return undefined
+    this.#sizeBytes += chunk.length
+    const inFile = this.#sizeBytes > this.#options.memoryBytes
+    if (!inFile || this.rent.reach(this.#sizeBytes)) return this.#writer.write(chunk)
+    this.#options.metrics.refused('spool')
+    this.#full = new FilterError('E_SPOOL_FULL', 'no room for more messages in files: limits.spoolBytes')
+    return this.discard()
+  }
+
+  /** @throws FilterError E_SPOOL, E_SPOOL_FULL */
+  async finish(): Promise<SpooledMessage> {
+    if (this.#full) throw this.#full
+    this.rent.shrink(this.#sizeBytes > this.#options.memoryBytes ? this.#sizeBytes : 0)
+    return await this.#writer.finish()
+  }
+
+  /** Frees what there is of it. Never rejects. */
+  async discard(): Promise<void> {
+    try {
+      await this.#writer.discard()
+    } catch (error) {
+      report(this.#options, error, { id: this.id, what: 'spool not freed' })
+    } finally {
+      this.rent.shrink(0)
+    }
+  }
 }
 
 function transaction(
@@ -103,19 +177,9 @@ function transaction(
   incoming: Incoming,
   { work, release }: { readonly work: Work; readonly release: () => void },
 ): BodySink {
-  const { writer } = incoming
-  const startedAt = performance.now()
-  const discard = async (): Promise<void> => {
-    try {
-      await writer.discard()
-    } catch (error) {
-      report(options, error, { what: 'spool not freed' })
-    } finally {
-      release()
-    }
-  }
+  const peer = peerName(incoming.envelope.peer.address)
   return {
-    write: (chunk) => writer.write(chunk),
+    write: (chunk) => incoming.write(chunk),
     async end() {
       const borrowed = options.parts.borrow()
       const { parts } = borrowed
@@ -125,25 +189,29 @@ function transaction(
       const timer = setTimeout(() => {
         controller.abort(new FilterError('E_ABORTED', `no result in ${parts.deadlineMs} ms`))
       }, parts.deadlineMs)
+      const turn = new Turn(work.turns, peer, controller.signal)
       try {
-        return await handle(options, { ...incoming, parts, startedAt }, controller.signal)
+        return await handle(options, { incoming, parts, turn }, controller.signal)
       } finally {
         clearTimeout(timer)
         work.running.delete(controller)
+        turn.end()
+        incoming.rent.shrink(0)
         borrowed.release()
         release()
       }
     },
     abort() {
-      void discard()
+      void incoming.discard().finally(release)
     },
   }
 }
 
 /** A message that came to its dot. */
-interface Complete extends Incoming {
+interface Complete {
+  readonly incoming: Incoming
   readonly parts: MessageParts
-  readonly startedAt: number
+  readonly turn: Turn
 }
 
 /** Whatever broke is a 4xx for this message alone. Rejects only where a bug leaves nothing to record. */
@@ -152,16 +220,17 @@ async function handle(
   complete: Complete,
   signal: AbortSignal,
 ): Promise<readonly SmtpReply[]> {
-  const { envelope, parts, writer, startedAt } = complete
+  const { incoming, parts, turn } = complete
+  const { envelope, startedAt, id } = incoming
   const receiveMs = performance.now() - startedAt
-  const { id } = writer
-  const direction = await directionOf(options, complete)
+  const direction = await directionOf(complete)
   let handled: Handled = { id, sizeBytes: 0, digest: '', envelope, direction, receiveMs }
   let outcome: Outcome | undefined
   let replies: readonly SmtpReply[]
   try {
-    const message = await writer.finish()
+    const message = await incoming.finish()
     try {
+      if (turn.awaited) await turn.awaited
       const { sizeBytes, digest, header } = message
       handled = { ...handled, sizeBytes, digest, header }
       outcome = await processMessage(parts.pipeline, { envelope, message, receivedAt: new Date() }, signal)
@@ -171,7 +240,8 @@ async function handle(
     }
   } catch (error) {
     report(options, error, { id, what: 'message deferred' })
-    replies = envelope.recipients.map(() => failureReply(id))
+    const reply = failureReply(id, error instanceof FilterError ? error : undefined)
+    replies = envelope.recipients.map(() => reply)
   }
   const sent = repliesFor(envelope, replies, id)
   note(options, handled, { outcome, replies: sent, totalMs: performance.now() - startedAt })
@@ -179,14 +249,11 @@ async function handle(
 }
 
 /** @throws what the rules throw, the spool freed: the client gets its 4xx from the listener */
-async function directionOf(
-  options: IntakeOptions,
-  { envelope, parts, writer }: Complete,
-): Promise<Direction> {
+async function directionOf({ incoming, parts }: Complete): Promise<Direction> {
   try {
-    return parts.directionOf(envelope)
+    return parts.directionOf(incoming.envelope)
   } catch (error) {
-    await free(options, { id: writer.id, discard: () => writer.discard() })
+    await incoming.discard()
     throw error
   }
 }

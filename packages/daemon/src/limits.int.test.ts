@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { afterEach, describe, expect, test } from '@jest/globals'
-import type { EvilStage } from '@ecluse/fixtures'
+import type { EvilStage, LmtpClient } from '@ecluse/fixtures'
 import { CLEAN } from '@ecluse/core'
 import {
   gate,
@@ -13,6 +13,7 @@ import {
   startTestDaemon,
   until,
   type TestDaemon,
+  type TestReplies,
 } from './daemon.testkit.ts'
 
 afterEach(releaseAll)
@@ -34,8 +35,18 @@ function holding() {
   return { scanner, held, go }
 }
 
+/** A client that has said DATA. */
+async function inData(kit: TestDaemon, name: string, mail = ''): Promise<LmtpClient> {
+  const client = await kit.greet()
+  for (const line of [`MAIL FROM:<${name}@example.com>${mail}`, 'RCPT TO:<r@example.org>', 'DATA']) {
+    await client.ask(line)
+  }
+  return client
+}
+
 async function expectFreed({ metrics, spoolFolder }: TestDaemon): Promise<void> {
   await until(async () => (await metrics()).get('ecluse_in_flight_messages') === 0)
+  expect((await metrics()).get('ecluse_spool_bytes')).toBe(0)
   expect(readdirSync(spoolFolder)).toEqual([])
 }
 
@@ -70,17 +81,76 @@ describe('concurrency', () => {
     expect((await sendMail(late, { to })).dot[0]).toMatch(/^250 /)
   })
 
-  test('a client that goes away inside DATA frees its place', async () => {
+  test('messages that come in take no place, and wait for their turn at their dot', async () => {
+    const { scanner, held, go } = holding()
+    const kit = await startTestDaemon({ scanners: [scanner], limits: { concurrency: 1, deadlineMs: 60_000 } })
+    const clients = await Promise.all(['a', 'b', 'c'].map(async (name) => await inData(kit, name)))
+    expect((await kit.metrics()).get('ecluse_in_flight_messages')).toBe(3)
+    for (const [index, client] of clients.entries()) {
+      client.send(`${HAM}.\r\n`)
+      // In this order: a runs, the others wait.
+      await until(
+        async () => (await kit.metrics()).get('ecluse_in_flight_messages') === 3 && held.length >= 1,
+      )
+      await (await kit.greet()).ask(`NOOP ${index}`)
+    }
+    expect(held).toEqual(['a@example.com'])
+    go.open()
+    const replies = await Promise.all(clients.map(async (client) => await client.reply()))
+    expect(replies.map((reply) => reply.slice(0, 3))).toEqual(['250', '250', '250'])
+    await expectFreed(kit)
+  })
+
+  test('the deadline of one that waits for its turn ends it: 451, and its place is free', async () => {
+    const { scanner, held, go } = holding()
+    const kit = await startTestDaemon({ scanners: [scanner], limits: { concurrency: 1, deadlineMs: 300 } })
+    const late = await inData(kit, 'late')
+    const first = sendMail(await kit.greet(), { from: 'first@example.com', to })
+    await until(() => held.length === 1)
+    late.send(`${HAM}.\r\n`)
+    expect(masked(await late.reply())).toBe('451 4.7.1 Content filter cannot check this message now, id=ID')
+    await first
+    go.open()
+    await expectFreed(kit)
+    expect((await sendMail(late, { to })).dot[0]).toMatch(/^250 /)
+    expect(kit.mta.transactions).toHaveLength(1)
+  })
+
+  test('one client does not keep the places of another one', async () => {
+    const { scanner, held, go } = holding()
+    const kit = await startTestDaemon({ scanners: [scanner], limits: { concurrency: 4, deadlineMs: 60_000 } })
+    const other = await kit.greet('lmtp', '127.0.0.2')
+    const many = await Promise.all(Array.from({ length: 4 }, async () => await kit.greet()))
+    const first = many.map(async (client) => await sendMail(client, { to }))
+    await until(() => held.length === 4)
+    expect(await other.ask('MAIL FROM:<other@example.com>')).toBe(BUSY)
+    go.open()
+    expect((await Promise.all(first)).filter(({ dot }) => dot[0]?.startsWith('250'))).toHaveLength(4)
+    await expectFreed(kit)
+    // From now on one of the four places is kept for each.
+    const busy = holding()
+    await kit.daemon.reload(async () => ({ scanners: [busy.scanner] }))
+    const again: Promise<TestReplies>[] = []
+    for (const client of many.slice(0, 3)) {
+      again.push(sendMail(client, { to }))
+      await until(() => busy.held.length === again.length)
+    }
+    expect(await many[3]?.ask('MAIL FROM:<a@example.com>')).toBe(BUSY)
+    again.push(sendMail(other, { from: 'other@example.com', to }))
+    await until(() => busy.held.includes('other@example.com'))
+    busy.go.open()
+    const dots = (await Promise.all(again)).map(({ dot }) => dot[0]?.slice(0, 3))
+    expect(dots).toEqual(['250', '250', '250', '250'])
+  })
+
+  test('a client that goes away inside DATA leaves nothing', async () => {
     const kit = await startTestDaemon({ limits: { concurrency: 1, deadlineMs: 60_000 } })
-    const client = await kit.greet()
-    for (const line of ['MAIL FROM:<a@example.com>', 'RCPT TO:<r@example.org>', 'DATA'])
-      await client.ask(line)
+    const client = await inData(kit, 'a')
     client.send('Subject: half\r\n')
-    const other = await kit.greet()
-    expect(await other.ask('MAIL FROM:<b@example.com>')).toBe(BUSY)
+    await until(async () => (await kit.metrics()).get('ecluse_in_flight_messages') === 1)
     client.destroy()
     await expectFreed(kit)
-    expect((await sendMail(other, { to })).dot[0]).toMatch(/^250 /)
+    expect((await sendMail(await kit.greet(), { to })).dot[0]).toMatch(/^250 /)
     expect(kit.messages()).toHaveLength(1)
     expect(kit.mta.transactions).toHaveLength(1)
   })
@@ -154,6 +224,79 @@ describe('size', () => {
       expect(next[0]).toMatch(/^250 /)
     },
   )
+})
+
+describe('room for files', () => {
+  const NO_ROOM = '452 4.3.1 Insufficient system storage'
+  const limits = { concurrency: 10, deadlineMs: 60_000, spoolBytes: 100_000 }
+  const start = async (scanners = [scannerOf(async () => CLEAN)]): Promise<TestDaemon> =>
+    await startTestDaemon({ limits, scanners, memoryBytes: 10_000 })
+  const body = (bytes: number): string => `Subject: x\r\n\r\n${'x'.repeat(bytes - 16)}\r\n`
+
+  test('a declared size that does not fit is refused at MAIL; small messages pass', async () => {
+    const kit = await start()
+    const first = await inData(kit, 'a', ' SIZE=60000')
+    const other = await kit.greet()
+    expect(await other.ask('MAIL FROM:<b@example.com> SIZE=40001')).toBe(NO_ROOM)
+    expect(await other.ask('MAIL FROM:<b@example.com> SIZE=40000')).toMatch(/^250 /)
+    await other.ask('RSET')
+    expect((await sendMail(other, { to })).dot[0]).toMatch(/^250 /)
+    expect((await kit.metrics()).get('ecluse_spool_bytes')).toBe(60_000)
+    first.send(`${HAM}.\r\n`)
+    expect(await first.reply()).toMatch(/^250 /)
+    await expectFreed(kit)
+    expect((await kit.metrics()).get('ecluse_refusals_total{reason="spool"}')).toBe(1)
+  })
+
+  test('two that fitted at MAIL do not both fit at DATA', async () => {
+    const kit = await start()
+    const [first, second] = [await kit.greet(), await kit.greet()]
+    for (const client of [first, second]) {
+      await client.ask('MAIL FROM:<a@example.com> SIZE=60000')
+      await client.ask('RCPT TO:<r@example.org>')
+    }
+    expect(await first.ask('DATA')).toMatch(/^354 /)
+    expect(await second.ask('DATA')).toBe(NO_ROOM)
+    first.destroy()
+    await expectFreed(kit)
+  })
+
+  test.each(['', ' SIZE=100'])(
+    'what comes beyond it is thrown away and gets 452 at the dot: declared "%s"',
+    async (declared) => {
+      const { scanner, held, go } = holding()
+      const kit = await start([scanner])
+      const first = sendMail(await kit.greet(), { to, content: body(90_000) })
+      await until(() => held.length === 1)
+      const client = await inData(kit, 'a', declared)
+      client.send(`${body(50_000)}.\r\n`)
+      expect(masked(await client.reply())).toBe(`${NO_ROOM}, id=ID`)
+      expect((await kit.metrics()).get('ecluse_spool_bytes')).toBe(90_000)
+      go.open()
+      expect((await first).dot[0]).toMatch(/^250 /)
+      expect((await sendMail(client, { to, content: body(50_000) })).dot[0]).toMatch(/^250 /)
+      await expectFreed(kit)
+      expect(kit.mta.transactions).toHaveLength(2)
+    },
+  )
+
+  test('one above the limit comes in when it is alone', async () => {
+    const kit = await start()
+    const { dot } = await sendMail(await kit.greet(), { to, content: body(200_000) })
+    expect(dot[0]).toMatch(/^250 /)
+    await expectFreed(kit)
+  })
+
+  test('a size that is declared and not sent is given back at the dot', async () => {
+    const { scanner, held, go } = holding()
+    const kit = await start([scanner])
+    const client = await inData(kit, 'a', ' SIZE=99999')
+    client.send(`${HAM}.\r\n`)
+    await until(() => held.length === 1)
+    expect((await kit.metrics()).get('ecluse_spool_bytes')).toBe(0)
+    go.open()
+    expect(await client.reply()).toMatch(/^250 /)
+  })
 })
 
 describe('deadline', () => {

@@ -6,8 +6,16 @@ import { SCAN_VERDICTS, type MessageRecord } from './record.ts'
 /** What the gauges read when they are asked. */
 export interface GaugeSources {
   readonly inFlight: () => number
+  readonly spoolBytes: () => number
   readonly quarantineBytes: () => Promise<number>
 }
+
+/**
+ * Why something was not taken: connections beyond `limits.connections`, of untrusted peers, closed as the one that was
+ * used least, or too slow; messages beyond `limits.concurrency`, or `limits.spoolBytes`.
+ */
+const REFUSALS = ['connections', 'untrusted', 'unused', 'slow', 'concurrency', 'spool'] as const
+export type Refusal = (typeof REFUSALS)[number]
 
 /**
  * The only module that knows prom-client. Label values come from closed sets alone: categories, destinies, the
@@ -89,6 +97,12 @@ export class Metrics {
     help: 'When what is in force was read: at the last reload without error, or at the start.',
     registers: this.#registers,
   })
+  readonly #refusals = new Counter({
+    name: 'ecluse_refusals_total',
+    help: 'Connections and messages that a limit refused or ended; Postfix tries again.',
+    labelNames: ['reason'],
+    registers: this.#registers,
+  })
   readonly internalErrors = new Counter({
     name: 'ecluse_internal_errors_total',
     help: 'Errors that nobody foresaw: each is a bug.',
@@ -106,6 +120,14 @@ export class Metrics {
       },
     })
     new Gauge({
+      name: 'ecluse_spool_bytes',
+      help: 'Messages in files of the spool, as declared or received.',
+      registers: this.#registers,
+      collect() {
+        this.set(sources.spoolBytes())
+      },
+    })
+    new Gauge({
       name: 'ecluse_quarantine_bytes',
       help: 'Size of the quarantine.',
       registers: this.#registers,
@@ -116,7 +138,12 @@ export class Metrics {
     for (const result of ['ok', 'tempfail', 'reject', 'error']) this.#reinjections.inc({ result }, 0)
     for (const category of CATEGORIES) this.#quarantined.inc({ category }, 0)
     for (const result of ['ok', 'error']) this.#reloads.inc({ result }, 0)
+    for (const reason of REFUSALS) this.#refusals.inc({ reason }, 0)
     this.#reloadSuccess.setToCurrentTime()
+  }
+
+  refused(reason: Refusal): void {
+    this.#refusals.inc({ reason })
   }
 
   record(record: MessageRecord, outcome: Outcome | undefined): void {
@@ -153,6 +180,7 @@ export class Metrics {
       this.#signatureTimestamp.set({ scanner }, state.signatureTimestamp)
     }
   }
+
   /** What a scanner said of itself; for one that is not asked any more. */
   forgetScanner(scanner: string): void {
     this.#scannerUp.remove({ scanner })

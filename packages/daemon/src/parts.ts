@@ -5,8 +5,10 @@ import type { PipelineParts } from './pipeline.ts'
 export interface MessageParts {
   readonly pipeline: PipelineParts
   readonly directionOf: (envelope: Envelope) => Direction
-  /** Most messages between DATA and reply; the newest parts say it for all. */
+  /** Most messages between dot and reply; the newest parts say it for all. */
   readonly concurrency: number
+  /** Bytes of all messages in files, as the newest parts say; absent: no limit. */
+  readonly spoolBytes?: number
   /** From the final dot to the reply. */
   readonly deadlineMs: number
 }

@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ConfiguredScanner, Rules } from '@ecluse/core'
+import type { MessageParts } from './parts.ts'
 
 /** What a reload exchanges; everything else that a daemon was started with stands until it ends. */
 export interface ReloadableOptions {
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
   readonly rules: Rules
-  readonly limits: { readonly concurrency: number; readonly deadlineMs: number }
+  readonly limits: Pick<MessageParts, 'concurrency' | 'spoolBytes' | 'deadlineMs'>
   /** How long `close` may take to finish what runs. */
   readonly drainMs: number
 }

@@ -1,2 +1,3 @@
 export { SCANNER_KINDS } from './kinds.ts'
 export { scanAll } from './runner.ts'
+export { queued } from './queue.ts'
