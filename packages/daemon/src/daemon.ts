@@ -50,6 +50,8 @@ export interface Daemon {
    * @throws what `read` threw
    */
   reload(read: ReadOptions): Promise<boolean>
+  /** Counts an error of ours that showed elsewhere. */
+  countInternalError(): void
   /** Takes no new mail, finishes what runs, frees everything. */
   close(): Promise<void>
 }
@@ -81,6 +83,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       versions: () => readiness.versions(),
       notReady: () => readiness.notReady(),
       reload: (read) => reloader.reload(read),
+      countInternalError: () => metrics.internalErrors.inc(),
       close: () => stack.release(),
     }
   } catch (error) {

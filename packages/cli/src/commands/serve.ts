@@ -1,5 +1,6 @@
 import { createLog, startDaemon, stderrTarget, type Daemon, type Log } from '@ecluse/daemon'
 import { CONFIG_OPTION, configFile, type Command } from '../command.ts'
+import { watchCrashes } from '../crash.ts'
 import { loadConfig } from '../loadConfig.ts'
 import { reloading } from '../reload.ts'
 import { describeError } from '../terminal.ts'
@@ -24,14 +25,18 @@ export const serve: Command = {
     const log = createLog(config.log.level, config.log.format, stderrTarget())
     for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
     const stopped = stopSignal()
+    const crash = watchCrashes(log, config.limits.drain)
     const daemon = await startDaemon(await daemonOptions(loaded, log))
+    crash.counted(() => daemon.countInternalError())
     announce(daemon, log)
     hangups.listen(reloading({ daemon, config, file, around, log }))
     around.out(`ready ${daemon.addresses.join(', ')}\n`)
-    log.info({ signal: await stopped }, 'stopping')
+    const signal = await Promise.race([stopped, crash.happened])
+    log.info({ signal }, 'stopping')
     await daemon.close()
     log.info({}, 'stopped')
-    return 0
+    // Also for one that broke while it stopped for a signal.
+    return crash.crashed ? 1 : 0
   },
 }
 
