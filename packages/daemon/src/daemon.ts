@@ -5,16 +5,16 @@ import {
   createReinjector,
   createSpool,
   type Receiver,
-  type ReceiverEvent,
   type ReceiverOptions,
   type ReinjectOptions,
   type SpoolOptions,
 } from '@ecluse/mail'
 import { createFileStore } from '@ecluse/quarantine'
+import { tellOf } from './connectionEvents.ts'
 import { listenHttp, type HttpListener } from './http.ts'
 import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
-import { Metrics, type Refusal } from './metrics.ts'
+import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
@@ -66,8 +66,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const stack = new ReleaseStack()
   try {
     const { intake, readiness, metrics, reloader } = await openParts(options, stack)
+    const onBug = (err: unknown): void => {
+      metrics.internalErrors.inc()
+      options.log.error({ err }, 'internal error, HTTP request not answered')
+    }
     const http =
-      options.http && (await listenHttp(options.http, { notReady: () => readiness.notReady(), metrics }))
+      options.http &&
+      (await listenHttp(options.http, { notReady: () => readiness.notReady(), metrics, onBug }))
     if (http) stack.push(() => http.close())
     const receivers: Receiver[] = []
     stack.push(async () => await drain(intake, receivers, reloader.current.drainMs))
@@ -117,25 +122,6 @@ async function atMost(ms: number, event: Promise<void>): Promise<void> {
   } finally {
     timer.abort()
   }
-}
-
-/** Why a connection was refused or closed, as metrics name it. */
-const REFUSALS: ReadonlyMap<ReceiverEvent['event'], Refusal> = new Map([
-  ['untrusted', 'untrusted'],
-  ['crowded', 'connections'],
-  ['unused', 'unused'],
-  ['slow', 'slow'],
-])
-
-/** What happens to connections, in the log. */
-function tellOf(event: ReceiverEvent, { log, metrics }: { log: Log; metrics: Metrics }): void {
-  const reason = REFUSALS.get(event.event)
-  if (reason) metrics.refused(reason)
-  if (!('cause' in event)) return log.warn({ ...event }, 'connection')
-  const { cause, ...fields } = event
-  if (event.event !== 'bug') return log.warn({ ...fields, err: cause }, 'connection')
-  metrics.internalErrors.inc()
-  log.error({ ...fields, err: cause }, 'internal error on a connection')
 }
 
 /** What is between listener and next hop. */

@@ -6,6 +6,8 @@ export interface HttpSources {
   /** Why no mail can be taken; empty: it can. */
   readonly notReady: () => readonly string[]
   readonly metrics: Metrics
+  /** Told of what broke an answer, which was 500 then. */
+  readonly onBug?: (cause: unknown) => void
 }
 
 /** A running HTTP listener. */
@@ -23,7 +25,7 @@ export async function listenHttp(address: Address, sources: HttpSources): Promis
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000 }, (request, response) => {
     request.resume()
     const answer = async (): Promise<void> => {
-      const { status, type, body } = await respond(request.method, request.url, sources)
+      const { status, type, body } = await respondAnyway(request.method, request.url, sources)
       response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' })
       response.end(request.method === 'HEAD' ? undefined : body)
     }
@@ -46,6 +48,19 @@ interface HttpAnswer {
   readonly status: number
   readonly type: string
   readonly body: string
+}
+
+async function respondAnyway(
+  method: string | undefined,
+  url: string | undefined,
+  sources: HttpSources,
+): Promise<HttpAnswer> {
+  try {
+    return await respond(method, url, sources)
+  } catch (cause) {
+    sources.onBug?.(cause)
+    return text(500, 'internal error\n')
+  }
 }
 
 async function respond(method = '', url = '', { notReady, metrics }: HttpSources): Promise<HttpAnswer> {

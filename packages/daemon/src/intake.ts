@@ -4,7 +4,6 @@ import {
   FilterError,
   NO_ROOM_REPLY,
   failureReply,
-  type Direction,
   type Envelope,
   type ScanResult,
   type SmtpReply,
@@ -19,7 +18,7 @@ import {
 } from '@ecluse/mail'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
-import type { MessageParts, PartsInUse } from './parts.ts'
+import type { BorrowedParts, MessageParts, PartsInUse } from './parts.ts'
 import { processMessage, repliesFor, type Outcome } from './pipeline.ts'
 import { messageRecord, type Handled } from './record.ts'
 import { SpoolRoom, type SpoolRent } from './room.ts'
@@ -177,33 +176,57 @@ function transaction(
   incoming: Incoming,
   { work, release }: { readonly work: Work; readonly release: () => void },
 ): BodySink {
-  const peer = peerName(incoming.envelope.peer.address)
   return {
     write: (chunk) => incoming.write(chunk),
     async end() {
-      const borrowed = options.parts.borrow()
-      const { parts } = borrowed
-      const controller = new AbortController()
-      work.running.add(controller)
-      if (work.stopped) controller.abort(work.stopped)
-      const timer = setTimeout(() => {
-        controller.abort(new FilterError('E_ABORTED', `no result in ${parts.deadlineMs} ms`))
-      }, parts.deadlineMs)
-      const turn = new Turn(work.turns, peer, controller.signal)
       try {
-        return await handle(options, { incoming, parts, turn }, controller.signal)
+        const borrowed = options.parts.borrow()
+        try {
+          return await withinDeadline(options, { incoming, parts: borrowed.parts }, work)
+        } finally {
+          giveBack(options, borrowed, incoming.id)
+        }
+      } catch (error) {
+        await incoming.discard()
+        throw error
       } finally {
-        clearTimeout(timer)
-        work.running.delete(controller)
-        turn.end()
-        incoming.rent.shrink(0)
-        borrowed.release()
         release()
       }
     },
     abort() {
       void incoming.discard().finally(release)
     },
+  }
+}
+
+async function withinDeadline(
+  options: IntakeOptions,
+  { incoming, parts }: Omit<Complete, 'turn'>,
+  { turns, running, stopped }: Work,
+): Promise<readonly SmtpReply[]> {
+  const controller = new AbortController()
+  running.add(controller)
+  if (stopped) controller.abort(stopped)
+  const timer = setTimeout(() => {
+    controller.abort(new FilterError('E_ABORTED', `no result in ${parts.deadlineMs} ms`))
+  }, parts.deadlineMs)
+  const turn = new Turn(turns, peerName(incoming.envelope.peer.address), controller.signal)
+  try {
+    return await handle(options, { incoming, parts, turn }, controller.signal)
+  } finally {
+    clearTimeout(timer)
+    running.delete(controller)
+    incoming.rent.shrink(0)
+    turn.end()
+  }
+}
+
+/** Never throws, for the reason of {@link free}: it closes scanners that nobody uses any more. */
+function giveBack(options: IntakeOptions, borrowed: BorrowedParts, id: string): void {
+  try {
+    borrowed.release()
+  } catch (error) {
+    report(options, error, { id, what: 'scanners not freed' })
   }
 }
 
@@ -223,12 +246,13 @@ async function handle(
   const { incoming, parts, turn } = complete
   const { envelope, startedAt, id } = incoming
   const receiveMs = performance.now() - startedAt
-  const direction = await directionOf(complete)
+  const direction = parts.directionOf(envelope)
   let handled: Handled = { id, sizeBytes: 0, digest: '', envelope, direction, receiveMs }
   let outcome: Outcome | undefined
   let replies: readonly SmtpReply[]
+  let message: SpooledMessage | undefined
   try {
-    const message = await incoming.finish()
+    message = await incoming.finish()
     try {
       if (turn.awaited) await turn.awaited
       const { sizeBytes, digest, header } = message
@@ -240,22 +264,13 @@ async function handle(
     }
   } catch (error) {
     report(options, error, { id, what: 'message deferred' })
+    if (!message) await incoming.discard()
     const reply = failureReply(id, error instanceof FilterError ? error : undefined)
     replies = envelope.recipients.map(() => reply)
   }
   const sent = repliesFor(envelope, replies, id)
   note(options, handled, { outcome, replies: sent, totalMs: performance.now() - startedAt })
   return sent
-}
-
-/** @throws what the rules throw, the spool freed: the client gets its 4xx from the listener */
-async function directionOf({ incoming, parts }: Complete): Promise<Direction> {
-  try {
-    return parts.directionOf(incoming.envelope)
-  } catch (error) {
-    await incoming.discard()
-    throw error
-  }
 }
 
 /** Never rejects: what became of the message stands by now, and nobody shall send it again for this. */
