@@ -31,7 +31,7 @@ function ecluseScanners({ clamd, spamd }) {
   ]
 }
 
-function ecluseConfig(directory, { port, nextPort, scanners, connections }) {
+function ecluseConfig(directory, { port, nextPort, scanners, connections, limits }) {
   return `hostname: bench.example.org
 listen:
   - { protocol: lmtp, address: "127.0.0.1:${port}" }
@@ -40,7 +40,7 @@ scanners:${yamlList(scanners)}
 localDomains: [example.org]
 spool: { directory: ${JSON.stringify(join(directory, 'spool'))} }
 quarantine: { directory: ${JSON.stringify(join(directory, 'quarantine'))} }
-limits: { concurrency: 50, connections: 200 }
+limits: ${JSON.stringify(limits)}
 `
 }
 
@@ -55,13 +55,14 @@ export async function startEcluse({
   nextPort,
   scanners = {},
   connections = 20,
+  limits = { concurrency: 50, connections: 200 },
   nodeOptions = [],
 }) {
   const own = join(directory, `ecluse-${name}`)
   for (const folder of ['spool', 'quarantine']) await mkdir(join(own, folder), { recursive: true })
   const port = await freePort()
   const configFile = join(own, 'ecluse.yaml')
-  const text = ecluseConfig(own, { port, nextPort, scanners: ecluseScanners(scanners), connections })
+  const text = ecluseConfig(own, { port, nextPort, scanners: ecluseScanners(scanners), connections, limits })
   await writeFile(configFile, text)
   const logFile = join(own, 'ecluse.log')
   const command = [...nodeOptions, join(root, 'packages/cli/bin/ecluse.js'), 'serve', '--config', configFile]

@@ -5,6 +5,7 @@
 import { availableParallelism } from 'node:os'
 import { measureMemory } from './memory.js'
 import { measurePostfix } from './postfix.js'
+import { measureSlowClients } from './slowClients.js'
 import {
   loadThrough,
   scannerAlone,
@@ -166,5 +167,12 @@ export const rows = [
     against: '',
     target: { atMost: 150, unit: 'MB' },
     measure: measureMemory,
+  },
+  {
+    name: 'slow',
+    title: '2,000 clients that send a byte a second inside DATA, and 100 others: p99 of these',
+    against: 'the same without the slow ones',
+    target: { atMost: 2, unit: 'ratio' },
+    measure: measureSlowClients,
   },
 ]
