@@ -1,6 +1,5 @@
 import { createHash, hash, randomFillSync, type Hash } from 'node:crypto'
-import { constants } from 'node:fs'
-import { access, open, readdir, unlink, type FileHandle } from 'node:fs/promises'
+import { open, readdir, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { FilterError, type Message } from '@ecluse/core'
@@ -42,7 +41,7 @@ export interface Spool {
    */
   prepare(): Promise<void>
   /**
-   * Tries whether the folder can be written.
+   * Writes a file that has no name, and removes it.
    *
    * @throws FilterError E_SPOOL
    */
@@ -54,25 +53,49 @@ export interface Spool {
 const WRITE_BEHIND_BYTES = 256 * 1024
 const READ_BYTES = 128 * 1024
 
+const FOLDER_HINT = 'create it, owned by the user that Écluse runs as: spool.directory'
+const HINTS: ReadonlyMap<string, string> = new Map([
+  ['ENOSPC', 'its file system is full: make room, or move spool.directory'],
+  ['EDQUOT', 'the quota of our user is used up'],
+  ['EROFS', 'its file system is read-only'],
+  ['EMFILE', 'too many open files: LimitNOFILE= of the unit, above limits.connections'],
+  ['ENFILE', 'the system has too many open files: fs.file-max'],
+])
+/** A block: what is still free on a full file system is less. */
+const PROBE = Buffer.alloc(4096)
+
+/** Names alone say nothing about a full or a broken disk. */
+async function tryToWrite(path: string): Promise<void> {
+  const handle = await open(path, 'wx', 0o600)
+  try {
+    await removeName(path)
+    await handle.writeFile(PROBE)
+  } finally {
+    await handle.close()
+  }
+}
+
 export function createSpool(options: SpoolOptions): Spool {
   const { directory } = options
-  const check = async (): Promise<void> => {
+  const attempt = async (action: () => Promise<void>): Promise<void> => {
     try {
-      await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
+      await action()
     } catch (cause) {
-      throw new FilterError('E_SPOOL', `${directory}: cannot be written`, {
-        cause,
-        hint: 'create it, owned by the user that Écluse runs as: spool.directory',
-      })
+      const { code = '' } = cause as NodeJS.ErrnoException
+      const hint = HINTS.get(code) ?? FOLDER_HINT
+      throw new FilterError('E_SPOOL', `${directory}: cannot be written: ${code}`, { cause, hint })
     }
   }
+  const probe = async (): Promise<void> => await tryToWrite(join(directory, `${newMessageId()}.eml`))
   return {
-    check,
-    async prepare() {
-      await check()
-      const names = await readdir(directory)
-      await Promise.all(names.filter(isSpoolFile).map((name) => removeName(join(directory, name))))
-    },
+    check: async () => await attempt(probe),
+    prepare: async () =>
+      await attempt(async () => {
+        const names = await readdir(directory)
+        // First: they may be what fills the disk.
+        await Promise.all(names.filter(isSpoolFile).map((name) => removeName(join(directory, name))))
+        await probe()
+      }),
     create: () => new Writer(options),
   }
 }
