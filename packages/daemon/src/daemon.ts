@@ -7,6 +7,7 @@ import {
   type Receiver,
   type ReceiverOptions,
   type ReinjectOptions,
+  type Spool,
   type SpoolOptions,
 } from '@ecluse/mail'
 import { createFileStore } from '@ecluse/quarantine'
@@ -161,8 +162,10 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
     closing.close(parts.end())
     await closing.done()
   })
+  const watchedSpool = watchSpool(spool)
   const intake: Intake = createIntake({
     spool,
+    spoolFails: () => watchedSpool.fails(),
     memoryBytes: options.spool.memoryBytes,
     parts,
     log,
@@ -171,7 +174,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   const readiness = watchReadiness({
     scanners: options.scanners,
     reinjector,
-    folders: async () => void (await Promise.all([spool.check(), quarantine.check()])),
+    folders: async () => void (await Promise.all([watchedSpool.check(), quarantine.check()])),
     intervalMs: options.versionIntervalMs,
     timeoutMs: Math.min(5000, options.versionIntervalMs),
     log,
@@ -189,6 +192,23 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   })
   await readiness.ask()
   return { intake, readiness, metrics, reloader }
+}
+
+/** Remembers whether the spool could be written when it was last tried. */
+function watchSpool(spool: Spool): { check(): Promise<void>; fails(): boolean } {
+  let failed = false
+  return {
+    fails: () => failed,
+    async check() {
+      try {
+        await spool.check()
+        failed = false
+      } catch (error) {
+        failed = true
+        throw error
+      }
+    },
+  }
 }
 
 /** Closes scanners in the background; one that cannot be closed is told of, and nothing else. */

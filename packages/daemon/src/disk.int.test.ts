@@ -120,8 +120,16 @@ describeDisk(`the spool's disk${where}`, () => {
     expect(kit.daemon.notReady()).toEqual([expect.stringMatching(/^folders: E_SPOOL: .*ENOSPC$/)])
     await nothingLeft(folder)
     expect(delivered(kit)).toBe(1)
+    // Known by now: it is not read to be deferred.
+    const client = await kit.greet()
+    expect(await client.ask('MAIL FROM:<a@example.com> SIZE=10001')).toBe(
+      '452 4.3.1 Insufficient system storage',
+    )
+    expect(await client.ask('MAIL FROM:<a@example.com> SIZE=10000')).toMatch(/^250 /)
     await rm(join(folder, 'filler'))
     await readyAgain(kit)
+    await client.ask('RSET')
+    expect(await client.ask('MAIL FROM:<a@example.com> SIZE=10001')).toMatch(/^250 /)
     expect(await sendAll(kit, SIZES.map(mailOf))).toEqual({ 250: SIZES.length })
     expect(delivered(kit)).toBe(1 + SIZES.length)
     expect((await kit.metrics()).get('ecluse_internal_errors_total')).toBe(0)

@@ -28,6 +28,8 @@ export interface IntakeOptions {
   readonly spool: Spool
   /** Larger messages are in files. */
   readonly memoryBytes: number
+  /** Files cannot be written, as far as is known: what needs one is refused before it is read. */
+  readonly spoolFails?: () => boolean
   /** Each message borrows them at its dot, and works with these to its end. */
   readonly parts: PartsInUse
   readonly log: Log
@@ -65,7 +67,8 @@ export function createIntake(options: IntakeOptions): Intake {
       metrics.refused('concurrency')
       return BUSY_REPLY
     }
-    return declaredBytes > memoryBytes && !room.fits(declaredBytes) ? noRoom() : undefined
+    if (declaredBytes <= memoryBytes) return undefined
+    return options.spoolFails?.() === true || !room.fits(declaredBytes) ? noRoom() : undefined
   }
   const noRoom = (): SmtpReply => {
     metrics.refused('spool')
