@@ -11,6 +11,9 @@ const HINTS: ReadonlyMap<string, string> = new Map([
   ['ENOTFOUND', 'the host name is not known'],
 ])
 
+/** Node's 511 overflows when a thousand clients come at once, and those left out try again a second later. */
+const BACKLOG = 4096
+
 /**
  * Makes the server listen and gives the address with the port filled in. The file of a Unix socket that nobody answers
  * on any more is replaced; `mode` is set on it before the promise is fulfilled.
@@ -67,7 +70,7 @@ async function listening(
 ): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(where, () => {
+    server.listen({ ...where, backlog: BACKLOG }, () => {
       server.off('error', reject)
       resolve()
     })
