@@ -2,7 +2,7 @@
  * One throw at each place where one part calls another, while twenty messages are on their way. Every part is the real
  * one, behind a proxy that throws once.
  */
-import { readdirSync } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { get } from 'node:http'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { CLEAN, type Address } from '@ecluse/core'
@@ -212,6 +212,18 @@ async function internalErrors(): Promise<number> {
   return value?.value ?? 0
 }
 
+/** Files of that folder that this process has open, those without a name included. */
+function openIn(folder: string): number {
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith(`${folder}/`)
+    } catch {
+      // Closed in the meantime, as that of the list itself.
+      return false
+    }
+  }).length
+}
+
 /** @param told lines of level error */
 async function expectContained(told: number): Promise<void> {
   expect(thrown).toBe(1)
@@ -221,6 +233,7 @@ async function expectContained(told: number): Promise<void> {
   expect(errors.every((line) => JSON.stringify(line).includes('a bug of ours'))).toBe(true)
   await until(() => kit.inFlight() === 0)
   expect(kit.spoolBytes()).toBe(0)
+  await until(() => openIn(kit.folders[0] ?? '') === 0)
   expect(kit.folders.flatMap((folder) => readdirSync(folder))).toEqual([])
   armed = undefined
   expect((await sendMail(await kit.connect(), { to: ['next@example.org'] })).dot[0]).toMatch(/^250 /)
