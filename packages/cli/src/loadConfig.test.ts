@@ -264,6 +264,10 @@ describe('warnings', () => {
       '3:1: limits.concurrency: can never be reached: limits.connections is 20',
     ],
     [
+      `${LOCAL}${CLAMD}limits: { spoolBytes: 49MiB }\n`,
+      '3:23: limits.spoolBytes: below limits.messageSize: the largest messages come in only one at a time',
+    ],
+    [
       `localDomains: [.example.org, mail.Example.org]\n${CLAMD}`,
       '1:30: localDomains[1]: mail.example.org can never match: .example.org comes first',
     ],
