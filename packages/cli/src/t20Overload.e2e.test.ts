@@ -1,13 +1,17 @@
 import { execFileSync } from 'node:child_process'
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   connectLmtp,
+  describeWith,
+  mailDate,
   startEcluse,
+  startMailSystem,
   startSmtpSink,
   type EcluseService,
   type LmtpClient,
+  type MailSystem,
   type SmtpSink,
 } from '@ecluse/fixtures'
 
@@ -18,20 +22,6 @@ const LINE = `${'x'.repeat(70)}\r\n`
 let sink: SmtpSink
 let ecluse: EcluseService
 const clients: LmtpClient[] = []
-
-beforeEach(async () => {
-  sink = await startSmtpSink()
-  ecluse = await startEcluse({
-    yaml: 'localDomains: [example.org]\nscanners: [{ kind: test }]\nlimits: { drain: 5s }',
-    reinjectPort: sink.port,
-  })
-})
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.destroy()
-  await ecluse.close()
-  await sink.close()
-})
 
 /** Absent: it was not greeted. */
 async function greeted(): Promise<LmtpClient | undefined> {
@@ -52,6 +42,20 @@ async function send(client: LmtpClient | undefined, lines: number): Promise<stri
 }
 
 describe('without file descriptors', () => {
+  beforeEach(async () => {
+    sink = await startSmtpSink()
+    ecluse = await startEcluse({
+      yaml: 'localDomains: [example.org]\nscanners: [{ kind: test }]\nlimits: { drain: 5s }',
+      reinjectPort: sink.port,
+    })
+  })
+
+  afterEach(async () => {
+    for (const client of clients.splice(0)) client.destroy()
+    await ecluse.close()
+    await sink.close()
+  })
+
   test('nothing gets 2xx, the process lives, and all passes when there are some again', async () => {
     const files = readdirSync(`/proc/${ecluse.pid}/fd`).length
     execFileSync('prlimit', [`--pid=${ecluse.pid}`, `--nofile=${files + SPARE_FILES}`])
@@ -75,5 +79,46 @@ describe('without file descriptors', () => {
     await sink.waitFor(4)
     expect(ecluse.log().filter(({ msg }) => msg?.startsWith('internal error'))).toEqual([])
     expect(await ecluse.stop()).toBe(0)
+  })
+})
+
+describeWith({ describe, beforeAll }, 'postfix')('a large mail while there is no room', () => {
+  let system: MailSystem
+  beforeAll(async () => {
+    system = await startMailSystem({
+      yaml: 'localDomains: [example.org]\nscanners: [{ kind: test }]\nlimits: { messageSize: 1MiB, spoolBytes: 1MiB }',
+    })
+  }, 60_000)
+  afterAll(async () => {
+    await system?.close()
+  })
+
+  const mail = (subject: string, lines: number) => ({
+    mailFrom: 'marie@example.net',
+    recipients: ['paul@example.org'],
+    data: `From: marie@example.net\r\nDate: ${mailDate()}\r\nSubject: ${subject}\r\n\r\n${LINE.repeat(lines)}`,
+  })
+
+  test('stays with Postfix, small ones pass, and it is delivered once when there is some', async () => {
+    const holder = await connectLmtp({ host: '127.0.0.1', port: system.ecluse().lmtpPort })
+    await holder.reply()
+    for (const line of ['LHLO x', 'MAIL FROM:<> SIZE=900000', 'RCPT TO:<b@example.org>', 'DATA']) {
+      await holder.ask(line)
+    }
+    const before = system.sink.messages.length
+    const queueId = await system.send(mail('large', 5000))
+    const queued = await system.postfix.waitForQueue((queue) => queue[0]?.queue_name === 'deferred')
+    expect(queued.map(({ queue_id: id }) => id)).toEqual([queueId])
+    expect(queued[0]?.recipients[0]?.delay_reason).toContain('452 4.3.1 Insufficient system storage')
+    await system.send(mail('small', 5))
+    await system.sink.waitFor(before + 1)
+    holder.destroy()
+    await system.postfix.flush()
+    await system.postfix.waitForQueue((queue) => queue.length === 0)
+    const subjects = system.sink.messages
+      .slice(before)
+      .map(({ data }) => /^Subject: (\w+)/m.exec(data.toString('latin1'))?.[1])
+    expect(subjects).toEqual(['small', 'large'])
+    expect(system.postfix.log()).not.toMatch(/status=bounced/)
   })
 })
