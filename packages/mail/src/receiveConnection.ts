@@ -49,10 +49,15 @@ export class FilterServer extends SMTPServer {
   /** Looks after slow clients from here on, until {@link drain}. */
   watch(): void {
     const { clock } = this.#context
+    let last = clock.now()
+    let attentiveMs = 0
     this.#stopWatching = clock.every(LOOK_MS, () => {
       const now = clock.now()
+      // Where we come late ourselves, what clients sent meanwhile has not been read either.
+      attentiveMs += Math.min(now - last, 2 * LOOK_MS)
+      last = now
       const stressed = this.#places.ranOut()
-      for (const connection of this.#filterConnections) connection.look(now, stressed)
+      for (const connection of this.#filterConnections) connection.look({ now, attentiveMs, stressed })
     })
   }
 
@@ -214,14 +219,14 @@ export class FilterConnection extends SMTPConnection implements Channel {
     this.close()
   }
 
-  /** Looks whether the client keeps up. */
-  look(now: number, stressed: boolean): void {
+  /** Looks whether the client keeps up, by the time in which we were there to read. */
+  look({ now, attentiveMs, stressed }: { now: number; attentiveMs: number; stressed: boolean }): void {
     if (this.#used || this.busy) this.usedAt = now
     this.#used = false
     const stream = this.#stream
     if (!stream || this._closing) return
     const owes = !stream.suspended || this._socket.writableNeedDrain
-    const what = this.#pace.look(now, { inLine: stream.inLine, owes, stressed })
+    const what = this.#pace.look(attentiveMs, { inLine: stream.inLine, owes, stressed })
     if (!what) return
     this.#context.log({ event: 'slow', peer: this.peer, what })
     this.reply('421 4.4.2 Too slow, closing channel\r\n')

@@ -15,7 +15,12 @@ afterEach(async () => {
 })
 
 /** A clock that stands still until it is told. */
-function stoppedClock(): Clock & { pass(seconds: number): void; readonly tasks: number } {
+function stoppedClock(): Clock & {
+  pass(seconds: number): void
+  /** As after a blocked event loop: time has passed, and nobody has looked meanwhile. */
+  jump(seconds: number): void
+  readonly tasks: number
+} {
   let now = 0
   const tasks = new Set<() => void>()
   return {
@@ -29,6 +34,10 @@ function stoppedClock(): Clock & { pass(seconds: number): void; readonly tasks: 
         now += 1000
         for (const task of tasks) task()
       }
+    },
+    jump(seconds) {
+      now += seconds * 1000
+      for (const task of tasks) task()
     },
     get tasks() {
       return tasks.size
@@ -153,6 +162,20 @@ test('a command that does not come to its end is dropped after the grace', async
   clock.pass(1)
   expect(await client.replies(2)).toEqual([SLOW, ''])
   expect(events).toEqual([{ event: 'slow', peer: '127.0.0.1', what: 'command' }])
+})
+
+test('the time in which we did not look is not held against anybody', async () => {
+  const { connect, clock, events } = await start(10)
+  const body = await inBody(await connect())
+  const command = await greeted(await connect())
+  command.send('NOOP\r\nNO')
+  await command.reply()
+  clock.pass(2)
+  for (let round = 0; round < 5; round++) clock.jump(3600)
+  expect(events).toEqual([])
+  body.send('x\r\n.\r\n')
+  expect(await body.reply()).toBe('250 2.0.0 Ok')
+  expect(await command.ask('OP')).toBe('250 2.0.0 Ok NOOP')
 })
 
 test('silence between commands is not slow', async () => {
