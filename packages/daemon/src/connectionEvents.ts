@@ -16,7 +16,7 @@ export function tellOf(
   { log, metrics }: { readonly log: Log; readonly metrics: Pick<Metrics, 'refused' | 'internalErrors'> },
 ): void {
   const reason = REFUSALS.get(event.event)
-  if (reason) metrics.refused(reason)
+  if (reason) metrics.refused(reason, 'count' in event ? event.count : 1)
   if (!('cause' in event)) return log.warn({ ...event }, 'connection')
   const { cause, ...fields } = event
   if (event.event !== 'bug') return log.warn({ ...fields, err: cause }, 'connection')

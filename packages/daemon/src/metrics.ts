@@ -142,8 +142,8 @@ export class Metrics {
     this.#reloadSuccess.setToCurrentTime()
   }
 
-  refused(reason: Refusal): void {
-    this.#refusals.inc({ reason })
+  refused(reason: Refusal, count = 1): void {
+    this.#refusals.inc({ reason }, count)
   }
 
   record(record: MessageRecord, outcome: Outcome | undefined): void {

@@ -203,7 +203,7 @@ test('refuses connections over the limit, and takes new ones when others have go
   const { client: connect, seen } = await start({ connections: 1 })
   const first = await greeted(await connect())
   expect(await (await connect()).replies(2)).toEqual(['421 4.3.2 Too many connections, try again later', ''])
-  expect(seen.events).toEqual([{ event: 'crowded', peer: '127.0.0.1' }])
+  expect(seen.events).toEqual([{ event: 'crowded', peer: '127.0.0.1', count: 1 }])
   await first.ask('QUIT')
   expect(await first.reply()).toBe('')
   expect(await (await connect()).reply()).toBe('220 mx.example LMTP ecluse service ready')

@@ -34,6 +34,9 @@ export class FilterServer extends SMTPServer {
   readonly #filterConnections = new Set<FilterConnection>()
   readonly #places: Places<FilterConnection>
   #stopWatching: () => void = () => undefined
+  /** Who found no place since that was last told; `peer` is the last one. */
+  #crowd: { readonly peer: string; readonly count: number } | undefined
+  #crowdTold = false
   #closing = false
   #accepted = 0
 
@@ -56,6 +59,7 @@ export class FilterServer extends SMTPServer {
       // Where we come late ourselves, what clients sent meanwhile has not been read either.
       attentiveMs += Math.min(now - last, 2 * LOOK_MS)
       last = now
+      this.#tellCrowd()
       const stressed = this.#places.ranOut()
       for (const connection of this.#filterConnections) connection.look({ now, attentiveMs, stressed })
     })
@@ -64,6 +68,19 @@ export class FilterServer extends SMTPServer {
   /** Whether there is a place for it, or one can be made. */
   seat(connection: FilterConnection): boolean {
     return this.#places.take(connection, this.#context.clock.now())
+  }
+
+  /** One line for the first one that finds no place, then one a second for all: thousands may come at once. */
+  crowded(peer: string): void {
+    this.#crowd = { peer, count: (this.#crowd?.count ?? 0) + 1 }
+    if (!this.#crowdTold) this.#tellCrowd()
+    this.#crowdTold = true
+  }
+
+  #tellCrowd(): void {
+    this.#crowdTold = this.#crowd !== undefined
+    if (this.#crowd) this.#context.log({ event: 'crowded', ...this.#crowd })
+    this.#crowd = undefined
   }
 
   unseat(connection: FilterConnection): void {
@@ -103,6 +120,7 @@ export class FilterServer extends SMTPServer {
     else signal.addEventListener('abort', drop, { once: true })
     await closed
     this.#stopWatching()
+    this.#tellCrowd()
     signal.removeEventListener('abort', drop)
   }
 }
@@ -149,7 +167,7 @@ export class FilterConnection extends SMTPConnection implements Channel {
         this.reply('554 5.7.1 Access denied\r\n')
         this.close()
       } else if (!this.#server.seat(this)) {
-        log({ event: 'crowded', peer: this.peer })
+        this.#server.crowded(this.peer)
         this.reply('421 4.3.2 Too many connections, try again later\r\n')
         this.close()
       } else {

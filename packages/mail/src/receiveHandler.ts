@@ -36,8 +36,11 @@ export interface ReceiveHandler {
 export type ReceiverEvent =
   /** The peer is in none of the trusted networks. */
   | { readonly event: 'untrusted'; readonly peer: string }
-  /** All `connections` are taken, or those that are left are kept for other addresses. */
-  | { readonly event: 'crowded'; readonly peer: string }
+  /**
+   * All `connections` are taken, or those that are left are kept for other addresses. Told at once, then once a second:
+   * `count` is how many were refused since, `peer` the last of them.
+   */
+  | { readonly event: 'crowded'; readonly peer: string; readonly count: number }
   /** The connection was closed to make room: no message came on it for a while. */
   | { readonly event: 'unused'; readonly peer: string }
   /** The connection was closed: the client was too slow. */

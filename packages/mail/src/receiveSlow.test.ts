@@ -230,7 +230,23 @@ describe('when places run out', () => {
     clock.pass(3)
     await greeted(await connect())
     expect(await (await connect()).replies(2)).toEqual([CROWDED, ''])
-    expect(events).toEqual([{ event: 'crowded', peer: '127.0.0.1' }])
+    expect(events).toEqual([{ event: 'crowded', peer: '127.0.0.1', count: 1 }])
+  })
+
+  test('many that are refused are one line, and one more each second', async () => {
+    const { connect, clock, events, receiver } = await start(1)
+    await inBody(await connect())
+    const refuse = async (count: number): Promise<void> => {
+      for (let round = 0; round < count; round++) await (await connect()).reply()
+    }
+    await refuse(50)
+    clock.pass(1)
+    await refuse(20)
+    clock.pass(3)
+    await refuse(2)
+    await receiver.close(AbortSignal.abort())
+    const counts = events.flatMap((event) => (event.event === 'crowded' ? [event.count] : []))
+    expect(counts).toEqual([1, 49, 20, 1, 1])
   })
 
   test('one address does not keep another one out', async () => {
