@@ -47,6 +47,8 @@ export class FilterServer extends SMTPServer {
     this.#places = new Places(connections)
     // Those that wait for their client to hang up hold descriptors, too.
     this.server.maxConnections = 2 * connections + LEAVING_CONNECTIONS
+    // Cut without a word by Node.
+    this.server.on('drop', (cut) => this.crowded(cut?.remoteAddress ?? 'unix'))
   }
 
   /** Looks after slow clients from here on, until {@link drain}. */
@@ -170,6 +172,8 @@ export class FilterConnection extends SMTPConnection implements Channel {
         this.#server.crowded(this.peer)
         this.reply('421 4.3.2 Too many connections, try again later\r\n')
         this.close()
+        // Not half-closed until the client leaves, too: it has said nothing that could still be on its way.
+        this._socket.destroySoon()
       } else {
         this.#dialogue.greet()
         this.#send()
