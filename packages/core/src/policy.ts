@@ -39,7 +39,10 @@ export interface Policy {
   readonly bypass: readonly Concern[]
   /** Names of the scanners that count for this recipient; absent: all. */
   readonly scanners?: readonly string[]
-  /** Virus names that are none, by patterns with `*` and `?`; the first that fits decides, in the order of the keys. */
+  /**
+   * Virus names that are none, by patterns with `*` and `?`; the first that fits decides, in the order of the keys,
+   * those of an overlay before those below it.
+   */
   readonly virusNames: Readonly<Record<string, VirusMeaning>>
   /** Extension that the address of a local recipient gets, such as `spam` for user+spam@, by category. */
   readonly addressExtension: Readonly<Partial<Record<Blemish, string>>>
@@ -69,7 +72,8 @@ export function overlayPolicy(policy: Policy, overlay: PolicyOverlay): Policy {
   const merged: Record<string, unknown> = { ...policy }
   for (const [key, value] of Object.entries(overlay)) {
     const below = merged[key]
-    merged[key] = isSection(value) && isSection(below) ? { ...below, ...value } : value
+    // Its keys first: of patterns in virusNames the first that fits decides, and the overlay has the last word.
+    merged[key] = isSection(value) && isSection(below) ? { ...value, ...below, ...value } : value
   }
   // Each key has its own type: the schema has read the overlay with the types of Policy.
   return merged as unknown as Policy
