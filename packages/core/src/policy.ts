@@ -1,3 +1,4 @@
+import { domainKey, splitAddress } from './lookupKeys.ts'
 import type { Concern } from './scanner.ts'
 import type { Category } from './verdict.ts'
 
@@ -104,20 +105,18 @@ export type LocalDomains = (address: string) => boolean
 
 /**
  * Compiles `localDomains`: `example.net` is that domain, `.example.net` the domain and all below it.
- * Case-insensitive. A-labels and U-labels are not converted: name both where both occur.
+ * Domains are compared as in lists of addresses: without case and final dots, U-labels as A-labels.
  */
 export function localDomains(entries: readonly string[]): LocalDomains {
   const exact = new Set<string>()
   const parents = new Set<string>()
   for (const entry of entries) {
-    const domain = entry.toLowerCase()
-    if (domain.startsWith('.')) parents.add(domain.slice(1))
-    else exact.add(domain)
+    if (entry.startsWith('.')) parents.add(domainKey(entry.slice(1)))
+    else exact.add(domainKey(entry))
   }
   return (address) => {
-    const at = address.lastIndexOf('@')
-    if (at === -1) return true
-    let domain = address.slice(at + 1).toLowerCase()
+    if (!address.includes('@')) return true
+    let { domain } = splitAddress(address)
     if (exact.has(domain)) return true
     while (domain !== '') {
       if (parents.has(domain)) return true
