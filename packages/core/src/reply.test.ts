@@ -131,6 +131,16 @@ test.each<[string, DeliveryResult[], string]>([
     [{ recipient, outcome: 'withheld' }, refused('450 4.2.0 busy')],
     '450 4.2.0',
   ],
+  [
+    'one relayed, one refused, others withheld: something was relayed',
+    [
+      relayed('A'),
+      refused('550 5.1.1 no'),
+      { recipient, outcome: 'withheld' },
+      { recipient, outcome: 'withheld' },
+    ],
+    '451 4.5.0 Recipients have different results',
+  ],
   ['one refused, one withheld', [refused('550 5.1.1 no'), { recipient, outcome: 'withheld' }], '451 4.5.0'],
 ])('SMTP, one reply for all: %s', (_name, results, start) => {
   expect(

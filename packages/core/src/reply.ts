@@ -131,9 +131,9 @@ function readReply(line: string, stage: ReinjectStage): { code: number; enhanced
 }
 
 /**
- * One reply for all recipients, for SMTP (RFC 5321 has only one): the first 4xx, since then Postfix comes again
- * for all, before one that only tells of another's; where some were delivered or discarded and some refused, 4xx too, for a 5xx would bounce what was
- * delivered and a 2xx would hide what was not; otherwise a real delivery before a discard, a refusal of the next
+ * One reply for all recipients, for SMTP (RFC 5321 has only one): the first 4xx that tells a cause, since then Postfix
+ * comes again for all; where some were delivered or discarded and some refused, 4xx too, for a 5xx would bounce what
+ * was delivered and a 2xx would hide what was not; otherwise a real delivery before a discard, a refusal of the next
  * hop before ours.
  *
  * @param replies at least one
@@ -141,10 +141,13 @@ function readReply(line: string, stage: ReinjectStage): { code: number; enhanced
 export function combineForSmtp(replies: readonly SmtpReply[], id: string): SmtpReply {
   const [first] = replies
   if (first === undefined) throw new TypeError('no replies to combine')
-  const deferred = replies.filter(({ code }) => code >= 400 && code < 500)
-  if (deferred[0]) return deferred.find(({ text }) => !text.startsWith(WITHHELD)) ?? deferred[0]
+  const isWithheld = ({ text }: SmtpReply): boolean => text.startsWith(WITHHELD)
+  const deferred = replies.find((reply) => reply.code >= 400 && reply.code < 500 && !isWithheld(reply))
+  if (deferred) return deferred
   const done = replies.filter(({ code }) => code < 400)
-  if (done.length === 0) return replies.find(({ text }) => text.includes('from MTA(')) ?? first
+  if (done.length === 0) {
+    return replies.find(isWithheld) ?? replies.find(({ text }) => text.includes('from MTA(')) ?? first
+  }
   if (done.length === replies.length) return done.find(({ text }) => text.startsWith('from MTA(')) ?? first
   return { code: 451, enhanced: '4.5.0', text: `Recipients have different results, id=${id}` }
 }
