@@ -48,7 +48,7 @@ export function assess(results: readonly ScanResult[], choice: ScannerChoice): A
   if (counted.length === 0) return NOTHING
   const findings = counted.flatMap((result) => (result.outcome === 'done' ? result.verdict.findings : []))
   const names = new Set(findings.flatMap((finding) => (finding.kind === 'virus' ? [finding.name] : [])))
-  const { viruses, symbols: byName } = sortNames([...names], choice.virusNames)
+  const { viruses, symbols: byName } = sortNames([...names], choice)
   const limits = findings.flatMap((finding) => (finding.kind === 'unchecked' ? [finding.reason] : []))
   const scored = findings.filter((finding) => finding.kind === 'score')
   const unseen = counted.flatMap(unseenByVirusScanner)
@@ -87,20 +87,20 @@ function countedPart(result: ScanResult, choice: ScannerChoice): ScanResult[] {
 
 /**
  * Which names are viruses, and what the others are worth. Beside a real virus the points of the others are of no
- * interest, as in amavisd (virus_name_to_spam_score_maps).
+ * interest, as in amavisd (virus_name_to_spam_score_maps); nor are they where nobody looks for spam.
  */
 function sortNames(
   names: readonly string[],
-  meanings: Readonly<Record<string, VirusMeaning>>,
+  { virusNames, bypass }: ScannerChoice,
 ): { readonly viruses: readonly string[]; readonly symbols: readonly SpamSymbol[] } {
-  const patterns = Object.entries(meanings)
+  const patterns = Object.entries(virusNames)
   if (patterns.length === 0 || names.length === 0) return { viruses: names, symbols: [] }
   const read = names.map((name): [string, VirusMeaning] => [
     name,
     patterns.find(([pattern]) => globPattern(pattern)(name))?.[1] ?? 'virus',
   ])
   const viruses = read.flatMap(([name, meaning]) => (meaning === 'virus' ? [name] : []))
-  if (viruses.length > 0) return { viruses, symbols: [] }
+  if (viruses.length > 0 || bypass.includes('spam')) return { viruses, symbols: [] }
   const symbols = read.flatMap(([name, meaning]) =>
     typeof meaning === 'number' ? [{ name: `AV:${name.replace(/[\s,[\]=]/g, '_')}`, score: meaning }] : [],
   )

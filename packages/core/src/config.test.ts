@@ -61,6 +61,10 @@ test('a kind cannot redefine a key of all scanners', () => {
 describe('rules between keys', () => {
   test.each([
     [{ policy: { tagLevel: 6.3 } }, 'policy.tag2Level: expected at least tagLevel (6.3)'],
+    [
+      { policy: { virusNames: { 'Phish*': 1e300 } } },
+      'policy.virusNames.Phish*: expected a number of points',
+    ],
     [{ policy: { killLevel: 6.1 } }, 'policy.killLevel: expected at least tag2Level (6.2)'],
     [{ limits: { deadline: '100s' } }, 'reinject.dotTimeout: expected at most limits.deadline (100s)'],
     [

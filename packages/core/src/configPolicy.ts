@@ -162,7 +162,7 @@ function virusNames() {
     error: 'expected a name with * and ?, of printable ASCII without blanks',
   })
   const meaning = z
-    .union([z.number(), z.literal('ignore'), z.literal('virus')], { error: VIRUS_MEANING })
+    .union([points('Points.'), z.literal('ignore'), z.literal('virus')], { error: VIRUS_MEANING })
     .transform((value): VirusMeaning => value)
   return z.record(pattern, meaning, { error: 'expected a section with names as keys' }).meta({
     description:
