@@ -83,18 +83,18 @@ export function decide(
 ): Decision {
   const score = combine(assessment.scores, policy.scores)
   const base = { recipient, policy, local, assessment }
-  const scored = score === undefined ? base : { ...base, score }
+  const scored = score === undefined ? base : { score, ...base }
   if (assessment.mustDefer && assessment.viruses.length === 0) {
-    return { ...scored, category: 'unchecked', destiny: 'tempfail', quarantined: false, reason: '' }
+    return { category: 'unchecked', destiny: 'tempfail', quarantined: false, reason: '', ...scored }
   }
   const category = CATEGORIES.find((candidate) => applies(candidate, assessment, policy, score)) ?? 'clean'
-  if (category === 'clean') return { ...scored, category, destiny: 'pass', quarantined: false, reason: '' }
+  if (category === 'clean') return { category, destiny: 'pass', quarantined: false, reason: '', ...scored }
   return {
-    ...scored,
     category,
     destiny: policy.destiny[category],
     quarantined: policy.quarantine.includes(category),
     reason: reasonOf(category, assessment),
+    ...scored,
   }
 }
 

@@ -122,7 +122,7 @@ function transaction(
         controller.abort(new FilterError('E_ABORTED', `no result in ${options.deadlineMs} ms`))
       }, options.deadlineMs)
       try {
-        return await handle(options, { ...incoming, startedAt }, controller.signal)
+        return await handle(options, { startedAt, ...incoming }, controller.signal)
       } finally {
         clearTimeout(timer)
         work.running.delete(controller)
@@ -143,14 +143,15 @@ async function handle(
 ): Promise<readonly SmtpReply[]> {
   const receiveMs = performance.now() - startedAt
   const { id } = writer
-  let handled: Handled = { id, sizeBytes: 0, digest: '', envelope, direction, receiveMs }
+  const known = { id, envelope, direction, receiveMs }
+  let handled: Handled = { sizeBytes: 0, digest: '', ...known }
   let outcome: Outcome | undefined
   let replies: readonly SmtpReply[]
   try {
     const message = await writer.finish()
     try {
       const { sizeBytes, digest, header } = message
-      handled = { ...handled, sizeBytes, digest, header }
+      handled = { sizeBytes, digest, header, ...known }
       outcome = await processMessage(options.parts(), { envelope, message, receivedAt: new Date() }, signal)
       replies = outcome.replies
     } finally {

@@ -80,7 +80,6 @@ export function messageRecord(
   )
   const assessment = outcome?.decisions[0]?.assessment
   return {
-    ...handled,
     category:
       CATEGORIES.find((candidate) => recipients.some(({ category }) => category === candidate)) ?? 'clean',
     scanners: (outcome?.scans ?? []).map((scan) => ({
@@ -95,6 +94,7 @@ export function messageRecord(
     tests: assessment?.symbols ?? [],
     times: outcome?.times ?? {},
     totalMs,
+    ...handled,
   }
 }
 
