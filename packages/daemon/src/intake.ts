@@ -43,7 +43,7 @@ const BUSY: SmtpReply = { code: 451, enhanced: '4.3.2', text: 'Too many messages
 
 export function createIntake(options: IntakeOptions): Intake {
   const { spool, concurrency } = options
-  const work: Work = { running: new Set() }
+  const work: Work = { running: new Set(), spare: [] }
   let inFlight = 0
   let draining = false
   let onIdle: (() => void) | undefined
@@ -86,6 +86,8 @@ export function createIntake(options: IntakeOptions): Intake {
 /** Messages between dot and reply, and why there shall be none. */
 interface Work {
   readonly running: Set<AbortController>
+  /** Those that served a message and never aborted: a new one costs as much as all of the header edits. */
+  readonly spare: AbortController[]
   stopped?: FilterError
 }
 
@@ -115,7 +117,7 @@ function transaction(
   return {
     write: (chunk) => writer.write(chunk),
     async end() {
-      const controller = new AbortController()
+      const controller = work.spare.pop() ?? new AbortController()
       work.running.add(controller)
       if (work.stopped) controller.abort(work.stopped)
       const timer = setTimeout(() => {
@@ -126,6 +128,7 @@ function transaction(
       } finally {
         clearTimeout(timer)
         work.running.delete(controller)
+        if (!controller.signal.aborted) work.spare.push(controller)
         release()
       }
     },
