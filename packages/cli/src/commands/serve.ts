@@ -1,5 +1,6 @@
 import { createLog, startDaemon, stderrTarget, type Daemon, type Log } from '@ecluse/daemon'
 import { CONFIG_OPTION, configFile, type Command } from '../command.ts'
+import { tuneHeap } from '../heap.ts'
 import { loadConfig } from '../loadConfig.ts'
 import { describeError } from '../terminal.ts'
 import { daemonOptions } from '../wiring.ts'
@@ -20,6 +21,7 @@ export const serve: Command = {
     const log = createLog(level, format, stderrTarget())
     for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
     const stopped = stopSignal(log)
+    tuneHeap()
     const daemon = await startDaemon(await daemonOptions(loaded.config, log))
     announce(daemon, log)
     around.out(`ready ${daemon.addresses.join(', ')}\n`)
