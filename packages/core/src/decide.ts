@@ -55,33 +55,34 @@ export function decide(recipient: Recipient, about: RecipientCase, assessment: A
   // Whoever is not looked at for spam has no use for lists of spammers either.
   const sender = policy.bypass.includes('spam') ? NOT_LISTED : (about.sender ?? NOT_LISTED)
   const score = scoreOf(assessment, policy, sender)
-  const base = { recipient, policy, local, sender, assessment, ...(score !== undefined && { score }) }
+  const known = { recipient, policy, local, sender, assessment }
+  const base = score === undefined ? known : { score, ...known }
   if (assessment.mustDefer && assessment.viruses.length === 0) {
     const nothing = { blemishes: [], quarantined: false, reason: '' }
-    return { ...base, ...nothing, category: 'unchecked', destiny: 'tempfail' }
+    return { category: 'unchecked', destiny: 'tempfail', ...nothing, ...base }
   }
   const blemishes = BLEMISHES.filter((category) => applies(category, { ...about, sender }, assessment, score))
   const blocking = blemishes.find((category) => destinyOf(category, policy) !== 'pass')
   const category = blocking ?? blemishes[0]
   if (category === undefined) {
-    return { ...base, blemishes, category: 'clean', destiny: 'pass', quarantined: false, reason: '' }
+    return { blemishes, category: 'clean', destiny: 'pass', quarantined: false, reason: '', ...base }
   }
   const reason = reasonOf(category, assessment)
   const destiny = destinyOf(category, policy)
   if (softBounce && (destiny === 'discard' || destiny === 'reject')) {
     // Nothing is settled yet, and each new try would make one more copy.
     return {
-      ...base,
       blemishes,
       category,
       destiny: 'tempfail',
       softened: destiny,
       quarantined: false,
       reason,
+      ...base,
     }
   }
   const quarantined = isKept(blemishes, policy, score)
-  return { ...base, blemishes, category, destiny, quarantined, reason }
+  return { blemishes, category, destiny, quarantined, reason, ...base }
 }
 
 const BLEMISHES = CATEGORIES.filter((category) => category !== 'clean')

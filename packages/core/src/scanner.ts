@@ -28,7 +28,8 @@ export type Concern = (typeof CONCERNS)[number]
 /** A configured scanner. One instance serves all messages; it keeps no state between them. */
 export interface Scanner {
   /**
-   * Looks at the message and says what it found. Stops, and frees its socket, when `signal` aborts.
+   * Looks at the message and says what it found. Stops, and frees its socket, when `signal` aborts; leaves no listener
+   * on it when it settles, for the signal serves further scans.
    * A scanner that fails, or answers in part, never says clean: it throws.
    *
    * @throws FilterError E_SCANNER_CONNECT, E_SCANNER_TIMEOUT, E_SCANNER_PROTOCOL, E_SCANNER_LIMIT.

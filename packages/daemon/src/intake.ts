@@ -46,7 +46,7 @@ const BUSY: SmtpReply = { code: 451, enhanced: '4.3.2', text: 'Too many messages
 
 export function createIntake(options: IntakeOptions): Intake {
   const { spool, parts } = options
-  const work: Work = { running: new Set() }
+  const work: Work = { running: new Set(), spare: [] }
   let inFlight = 0
   let draining = false
   let onIdle: (() => void) | undefined
@@ -89,6 +89,8 @@ export function createIntake(options: IntakeOptions): Intake {
 /** Messages between dot and reply, and why there shall be none. */
 interface Work {
   readonly running: Set<AbortController>
+  /** Those that served a message and never aborted: a new one costs as much as all of the header edits. */
+  readonly spare: AbortController[]
   stopped?: FilterError
 }
 
@@ -119,17 +121,18 @@ function transaction(
     async end() {
       const borrowed = options.parts.borrow()
       const { parts } = borrowed
-      const controller = new AbortController()
+      const controller = work.spare.pop() ?? new AbortController()
       work.running.add(controller)
       if (work.stopped) controller.abort(work.stopped)
       const timer = setTimeout(() => {
         controller.abort(new FilterError('E_ABORTED', `no result in ${parts.deadlineMs} ms`))
       }, parts.deadlineMs)
       try {
-        return await handle(options, { ...incoming, parts, startedAt }, controller.signal)
+        return await handle(options, { parts, startedAt, ...incoming }, controller.signal)
       } finally {
         clearTimeout(timer)
         work.running.delete(controller)
+        if (!controller.signal.aborted) work.spare.push(controller)
         borrowed.release()
         release()
       }
@@ -156,14 +159,15 @@ async function handle(
   const receiveMs = performance.now() - startedAt
   const { id } = writer
   const direction = await directionOf(options, complete)
-  let handled: Handled = { id, sizeBytes: 0, digest: '', envelope, direction, receiveMs }
+  const known = { id, envelope, direction, receiveMs }
+  let handled: Handled = { sizeBytes: 0, digest: '', ...known }
   let outcome: Outcome | undefined
   let replies: readonly SmtpReply[]
   try {
     const message = await writer.finish()
     try {
       const { sizeBytes, digest, header } = message
-      handled = { ...handled, sizeBytes, digest, header }
+      handled = { sizeBytes, digest, header, ...known }
       outcome = await processMessage(parts.pipeline, { envelope, message, receivedAt: new Date() }, signal)
       replies = outcome.replies
     } finally {

@@ -81,7 +81,6 @@ export function messageRecord(
   )
   const decisions = outcome?.decisions ?? []
   return {
-    ...handled,
     category:
       CATEGORIES.find((candidate) => recipients.some(({ category }) => category === candidate)) ?? 'clean',
     scanners: (outcome?.scans ?? []).map((scan) => ({
@@ -96,6 +95,7 @@ export function messageRecord(
     tests: testsOf(decisions),
     times: outcome?.times ?? {},
     totalMs,
+    ...handled,
   }
 }
 

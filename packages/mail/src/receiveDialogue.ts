@@ -203,7 +203,7 @@ export class Dialogue {
       const text = `Declared message size (${declaredBytes} B) exceeds size limit`
       return this.#say({ code: 552, enhanced: '5.3.4', text })
     }
-    this.#transaction = { ...sender, recipients: [] }
+    this.#transaction = { recipients: [], ...sender }
     this.#accept(formatReply({ code: 250, enhanced: '2.1.0', text: `Sender <${sender.mailFrom}> OK` }))
   }
 
@@ -349,8 +349,8 @@ export class Dialogue {
 
   #envelope(transaction: Transaction): Envelope {
     const { protocol, listener } = this.#options
-    const peer = { ...this.#peer, helo: this.#helo ?? '', ...(this.#tls !== undefined && { tls: this.#tls }) }
-    return { protocol, ...transaction, client: this.#client, peer, listener }
+    const peer = { helo: this.#helo ?? '', ...this.#peer, ...(this.#tls !== undefined && { tls: this.#tls }) }
+    return { protocol, client: this.#client, peer, listener, ...transaction }
   }
 
   #extensions(): string {

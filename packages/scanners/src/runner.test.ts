@@ -81,6 +81,41 @@ test('stops waiting at the deadline, and tells the scanner', async () => {
   expect(timers()).toBeLessThanOrEqual(before)
 })
 
+test('a scan after one that was stopped is not stopped by it', async () => {
+  const heeding: Scan = (_, signal) =>
+    new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('stopped'))))
+  await scanAll([configured('heeding', heeding, { timeoutMs: 5 })], hello, NEVER)
+  // The scan itself ends after its result.
+  await new Promise(setImmediate)
+  const told: boolean[] = []
+  const scan: Scan = (_, signal) => {
+    told.push(signal.aborted)
+    return Promise.resolve(CLEAN)
+  }
+  await scanAll([configured('next', scan), configured('other', scan)], hello, NEVER)
+  expect(told).toEqual([false, false])
+})
+
+test('scans that run at the same time are stopped one by one', async () => {
+  await scanAll([configured('a', clean), configured('b', clean)], hello, NEVER)
+  const told: AbortSignal[] = []
+  const scan: Scan = (_, signal) => {
+    told.push(signal)
+    return new Promise((resolve) => setImmediate(resolve, CLEAN))
+  }
+  const stuck: Scan = (_, signal) => {
+    told.push(signal)
+    return new Promise(() => undefined)
+  }
+  const results = scanAll(
+    [configured('stuck', stuck, { timeoutMs: 1 }), configured('fine', scan)],
+    hello,
+    NEVER,
+  )
+  await expect(results).resolves.toMatchObject([{ outcome: 'failed' }, { outcome: 'done' }])
+  expect(told.map(({ aborted }) => aborted)).toEqual([true, false])
+})
+
 test.each([
   ['an abort', new Error('shutdown')],
   ['the deadline of the message', new DOMException('too late', 'TimeoutError')],

@@ -1,5 +1,6 @@
 import { createLog, startDaemon, stderrTarget, type Daemon, type Log } from '@ecluse/daemon'
 import { CONFIG_OPTION, configFile, type Command } from '../command.ts'
+import { tuneHeap } from '../heap.ts'
 import { loadConfig } from '../loadConfig.ts'
 import { reloading } from '../reload.ts'
 import { describeError } from '../terminal.ts'
@@ -24,6 +25,7 @@ export const serve: Command = {
     const log = createLog(config.log.level, config.log.format, stderrTarget())
     for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
     const stopped = stopSignal()
+    tuneHeap()
     const daemon = await startDaemon(await daemonOptions(loaded, log))
     announce(daemon, log)
     hangups.listen(reloading({ daemon, config, file, around, log }))
