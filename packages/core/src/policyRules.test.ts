@@ -70,7 +70,7 @@ describe('an overlay applies', () => {
     const mail = rules.forMail(envelopeOf(envelope), [])
     expect(mail.policyFor(recipient).killLevel).toBe(applies ? 30 : 15)
     // The same answer as the one that people are shown.
-    const shown = mail.conditionsOf(0, recipient)
+    const shown = mail.conditionsFor(recipient)(0)
     expect(shown.every(({ holds }) => holds)).toBe(applies)
   })
 })
@@ -112,7 +112,7 @@ test('reads entries from files, and tells their lines', () => {
   )
   const mail = rules.forMail(envelopeOf(), [])
   expect(mail.policyFor('x@deep.vip.example.org').killLevel).toBe(30)
-  const [result] = mail.conditionsOf(0, 'x@deep.vip.example.org')
+  const [result] = mail.conditionsFor('x@deep.vip.example.org')(0)
   expect(result).toMatchObject({
     condition: 'recipients',
     holds: true,

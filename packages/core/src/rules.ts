@@ -39,8 +39,8 @@ export interface MailRules {
   policyFor(recipient: string): Policy
   /** Numbers of the overlays that apply, in their order. */
   overlaysFor(recipient: string): readonly number[]
-  /** How each condition of one overlay turns out, the one about the recipient last; for people. */
-  conditionsOf(number: number, recipient: string): readonly ConditionResult[]
+  /** How each condition of an overlay, by its number, turns out; the one about the recipient last; for people. */
+  conditionsFor(recipient: string): (number: number) => readonly ConditionResult[]
   standingFor(recipient: string, proofs: readonly Finding[]): SenderStanding
 }
 
@@ -77,7 +77,10 @@ export function createRules({ own, ...parts }: RuleParts): Rules {
         facts,
         policyFor: (recipient) => mailPolicies.policyFor(lookup(recipient)),
         overlaysFor: (recipient) => mailPolicies.overlaysFor(lookup(recipient)),
-        conditionsOf: (number, recipient) => mailPolicies.conditionsOf(number, lookup(recipient)),
+        conditionsFor(recipient) {
+          const asked = lookup(recipient)
+          return (number) => mailPolicies.conditionsOf(number, asked)
+        },
         standingFor: (recipient, proofs) => standing(lookup(recipient), proofs),
       }
     },

@@ -89,7 +89,7 @@ function editHeader(header: Buffer, edits: readonly HeaderEdit[]): EditedHeader 
   const removed = removalPattern(removedNames)
   const block = header.toString('latin1')
   if (tag === undefined && !removed?.test(block)) return { text: added, kept: header.length }
-  const fields = headerFields(block)
+  const fields = fieldsOf(block)
   const end = fields.length > 0 && /^[\r\n]/.test(fields[fields.length - 1] ?? '') ? fields.pop() : ''
   const kept = fields.filter((field) => !removed?.test(field))
   const tagged = tag === undefined ? kept : tagSubject(kept, tag)
@@ -97,9 +97,14 @@ function editHeader(header: Buffer, edits: readonly HeaderEdit[]): EditedHeader 
 }
 
 /**
- * Whole fields with their folded lines and line ends, latin1; the empty line that ends the header is the last entry.
+ * The fields of a header block, whole: with folded lines and line ends, latin1. The empty line that ends the header is
+ * the last entry.
  */
-export function headerFields(block: string): string[] {
+export function headerFields(header: Buffer): string[] {
+  return fieldsOf(header.toString('latin1'))
+}
+
+function fieldsOf(block: string): string[] {
   const fields: string[] = []
   for (const line of linesOf(block)) {
     if (/^[ \t]/.test(line) && fields.length > 0) fields.push(`${fields.pop() ?? ''}${line}`)
@@ -116,7 +121,7 @@ export function headerField(header: Buffer, name: string): string | undefined {
 /** The values of all fields of that name, as they stand from the top; each as {@link headerField} gives it. */
 export function* headerValues(header: Buffer, name: string): Generator<string, undefined> {
   const wanted = name.toLowerCase()
-  for (const field of headerFields(header.toString('latin1'))) {
+  for (const field of fieldsOf(header.toString('latin1'))) {
     const [start = '', found] = FIELD_NAME.exec(field.slice(0, MAX_NAME_LENGTH)) ?? []
     if (found?.toLowerCase() === wanted)
       yield field
