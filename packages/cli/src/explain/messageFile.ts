@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import type { Readable } from 'node:stream'
+import { addAbortSignal, type Readable } from 'node:stream'
 import { FilterError } from '@ecluse/core'
 import type { SpooledMessage, SpoolWriter } from '@ecluse/mail'
 import { readFields, type QuarantineEntry, type ReadFields } from '@ecluse/quarantine'
@@ -44,9 +44,10 @@ export async function readMessageFile(
   signal: AbortSignal,
 ): Promise<FileMessage> {
   const stream: Readable = file === '-' ? process.stdin : createReadStream(file)
-  const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  // Standard input may be silent for ever.
+  addAbortSignal(signal, stream)
   try {
-    const pieces = new Pieces(chunks, signal)
+    const pieces = new Pieces(stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>)
     const head = await readHead(pieces)
     const { skip, convert, ...about } = head
     const write = bounded(writer, limitBytes, file)
@@ -64,8 +65,8 @@ export async function readMessageFile(
     }
   } catch (cause) {
     await writer.discard()
-    if (cause instanceof FilterError) throw cause
-    throw unreadable(file, cause)
+    if (signal.aborted) throw new FilterError('E_ABORTED', 'interrupted', { cause })
+    throw cause instanceof FilterError ? cause : unreadable(file, cause)
   } finally {
     stream.destroy()
   }
@@ -130,13 +131,11 @@ function notesOn(
 /** A stream whose beginning can be looked at before it is read. */
 class Pieces {
   readonly #chunks: AsyncIterator<Buffer>
-  readonly #signal: AbortSignal
   #head: Buffer = Buffer.alloc(0)
   #ended = false
 
-  constructor(chunks: AsyncIterator<Buffer>, signal: AbortSignal) {
+  constructor(chunks: AsyncIterator<Buffer>) {
     this.#chunks = chunks
-    this.#signal = signal
   }
 
   /** The first bytes; fewer where there are no more. */
@@ -163,8 +162,6 @@ class Pieces {
   /** What comes behind that; absent: nothing. */
   async next(): Promise<Buffer | undefined> {
     if (this.#ended) return undefined
-    if (this.#signal.aborted)
-      throw new FilterError('E_ABORTED', 'interrupted', { cause: this.#signal.reason })
     const { value, done } = await this.#chunks.next()
     if (done) this.#ended = true
     return done ? undefined : value

@@ -6,6 +6,12 @@ import type {
 } from './explanation.ts'
 import { address, found, points, quoted, row, shown, value } from './words.ts'
 
+/** What core decides of it. */
+const LISTED = {
+  allowed: 'allowed: whatever the points, no spam',
+  blocked: 'blocked: whatever the points, spam',
+} as const
+
 const INSIDE = ' '.repeat(15)
 
 /** Everything about one recipient, a line each. */
@@ -23,7 +29,7 @@ export function recipientText(recipient: ExplainedRecipient): string[] {
     ),
     row('scanners', scanners.map(shown).join(', ') || 'none'),
     ...recipient.senders.entries.flatMap(senderText),
-    ...(recipient.senders.listed ? [row('listed', recipient.senders.listed)] : []),
+    ...(recipient.senders.listed ? [row('listed', LISTED[recipient.senders.listed])] : []),
     row('score', scoreText(recipient)),
     ...categoriesText(recipient),
     row('destiny', destinyText(recipient)),
