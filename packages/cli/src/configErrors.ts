@@ -39,7 +39,7 @@ function formatPath(path: KeyPath): string {
 }
 
 /** The inverse of {@link formatPath}. */
-function parsePath(path: string): KeyPath {
+export function parsePath(path: string): KeyPath {
   return [...path.matchAll(/\[(\d+)\]|[^.[\]]+/g)].map(([step, index]) =>
     index === undefined ? step : Number(index),
   )
@@ -146,7 +146,8 @@ function keyPath({ path }: Issue): KeyPath {
   return path.map((step) => (typeof step === 'number' ? step : String(step)))
 }
 
-function valueAt(value: unknown, path: KeyPath): unknown {
+/** The value at a path of plain data; absent: there is none. */
+export function valueAt(value: unknown, path: KeyPath): unknown {
   let found: unknown = value
   for (const step of path) {
     if (typeof found !== 'object' || found === null || !Object.hasOwn(found, step)) return undefined

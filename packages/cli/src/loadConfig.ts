@@ -7,12 +7,13 @@ import {
   rewriteInput,
   type Config,
   type ConfigSchema,
+  type ErrorPlace,
   type ListFiles,
   type Rules,
   type ScannerKind,
 } from '@ecluse/core'
 import { stringify } from 'yaml'
-import { errorAt, explainIssues, inFileOrder, located } from './configErrors.ts'
+import { errorAt, explainIssues, inFileOrder, located, parsePath, valueAt } from './configErrors.ts'
 import { configWarnings } from './configWarnings.ts'
 import { readLists } from './listFiles.ts'
 import { expandSecrets, maskSecret } from './secrets.ts'
@@ -35,6 +36,8 @@ export interface LoadedConfig {
   readonly listFiles: readonly string[]
   /** Reads these files again, for the same configuration. @throws FilterError E_CONFIG with its place */
   rereadLists(): Promise<Rules>
+  /** Where the value at a path such as `policies[2].when` stands in the file; absent: it is a default. */
+  placeOf(path: string): ErrorPlace | undefined
   /** What an administrator would want to know, in the order of the file. Empty: nothing. */
   readonly warnings: readonly FilterError[]
   /** The file with every default filled in, as YAML; without secrets. */
@@ -90,6 +93,10 @@ async function checkConfig(
     config,
     rules: compiled.rules,
     listFiles: lists.paths,
+    placeOf(path) {
+      const keys = parsePath(path)
+      return valueAt(input, keys) === undefined ? undefined : yaml.valuePlace(keys)
+    },
     rereadLists: async () => await rereadLists(config, directory),
     warnings: inFileOrder(configWarnings(config, sources.kinds, { ...yaml, value: input })),
     effectiveYaml: () => effectiveYaml(schema, input),

@@ -35,10 +35,9 @@ export type RuleConfig = Pick<
 export function compileRules(config: RuleConfig, files: ListFiles): Rules {
   const lists = new ListCompiler(files)
   const { recipientDelimiter, authservIds, softBounce } = config
-  const own = lists.networks(config.networks, 'networks')
   return createRules({
     isLocal: localDomains(config.localDomains),
-    isOwn: (address) => own.match(address)?.negated === false,
+    own: lists.networks(config.networks, 'networks'),
     recipientDelimiter,
     authservIds,
     softBounce,

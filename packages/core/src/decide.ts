@@ -81,19 +81,29 @@ export function decide(recipient: Recipient, about: RecipientCase, assessment: A
       ...base,
     }
   }
-  const quarantined = isKept(blemishes, policy, score)
+  const quarantined = keptCategories(blemishes, policy, score).length > 0
   return { blemishes, category, destiny, quarantined, reason, ...base }
 }
 
 const BLEMISHES = CATEGORIES.filter((category) => category !== 'clean')
 
-function destinyOf(category: Blemish, policy: Policy): Destiny {
+/** What a policy does with a category by itself, `deliverAnyway` considered. */
+export function destinyOf(category: Blemish, policy: Policy): Destiny {
   return policy.deliverAnyway.includes(category) ? 'pass' : policy.destiny[category]
 }
 
-function isKept(blemishes: readonly Blemish[], policy: Policy, score = -Infinity): boolean {
+/**
+ * Those of the categories that apply for which a policy wants a copy kept; empty: none.
+ *
+ * @param score spam points; absent: no scanner scored
+ */
+export function keptCategories(
+  blemishes: readonly Blemish[],
+  policy: Policy,
+  score = -Infinity,
+): readonly Blemish[] {
   const { quarantineCutoffLevel = Infinity } = policy
-  return blemishes.some((category) => {
+  return blemishes.filter((category) => {
     if (!policy.quarantine.includes(category)) return false
     return score < quarantineCutoffLevel || (category !== 'spam' && category !== 'spammy')
   })

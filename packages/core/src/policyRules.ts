@@ -59,6 +59,16 @@ export interface MailPolicies {
   policyFor(recipient: LookupKeys): Policy
   /** Numbers of the overlays that apply, in their order. */
   overlaysFor(recipient: LookupKeys): readonly number[]
+  /** How each condition of one overlay turns out, the one about the recipient last; for people. */
+  conditionsOf(number: number, recipient: LookupKeys): readonly ConditionResult[]
+}
+
+/** One overlay that applies. */
+export interface PolicyLayer {
+  /** Its number, from 0. */
+  readonly number: number
+  /** The policy with it, and all before it. */
+  readonly policy: Policy
 }
 
 /** Policies kept, one for each combination of overlays that came up; more are made anew. */
@@ -102,17 +112,19 @@ export class PolicyRules {
 
   /** What can be said before recipients are looked at; once for each message. */
   forMail(facts: MailFacts): MailPolicies {
-    if (this.#rules.length === 0) return { policyFor: () => this.#base, overlaysFor: () => [] }
-    const known = new Map<number, boolean>()
-    const holds = (number: number): boolean => {
-      let answer = known.get(number)
-      if (answer === undefined) {
-        const rule = this.#rules[number]
-        answer = rule !== undefined && mailConditions(rule.when, facts).every((result) => result.holds)
-        known.set(number, answer)
-      }
-      return answer
+    if (this.#rules.length === 0) {
+      return { policyFor: () => this.#base, overlaysFor: () => [], conditionsOf: () => [] }
     }
+    const known = new Map<number, readonly ConditionResult[]>()
+    const resultsOf = (number: number): readonly ConditionResult[] => {
+      let results = known.get(number)
+      if (!results) {
+        results = mailConditions(this.#rules[number]?.when ?? {}, facts)
+        known.set(number, results)
+      }
+      return results
+    }
+    const holds = (number: number): boolean => resultsOf(number).every((result) => result.holds)
     const forAll = [
       ...this.#always,
       ...(this.#byListener.get(facts.listener) ?? []),
@@ -121,14 +133,28 @@ export class PolicyRules {
     ].filter(holds)
     const overlaysFor = (recipient: LookupKeys): readonly number[] =>
       [...forAll, ...numbersOf(this.#byRecipient, recipient).filter(holds)].toSorted((a, b) => a - b)
-    return { overlaysFor, policyFor: (recipient) => this.#combine(overlaysFor(recipient)) }
+    return {
+      overlaysFor,
+      policyFor: (recipient) => this.#combine(overlaysFor(recipient)),
+      conditionsOf: (number, recipient) => {
+        const list = this.#rules[number]?.when.recipients
+        const results = resultsOf(number)
+        return list ? [...results, inAddresses('recipients', list, recipient)] : results
+      },
+    }
   }
 
-  /** How each condition of one overlay turns out, those about the recipient last; for people. */
-  conditionsOf(number: number, facts: MailFacts, recipient: LookupKeys): ConditionResult[] {
-    const when = this.#rules[number]?.when ?? {}
-    const results = mailConditions(when, facts)
-    return when.recipients ? [...results, inAddresses('recipients', when.recipients, recipient)] : results
+  /**
+   * The overlays laid over the policy, one after the other; empty: there are none.
+   *
+   * @param numbers in their order
+   */
+  layersOf(numbers: readonly number[]): PolicyLayer[] {
+    let policy = this.#base
+    return numbers.map((number) => {
+      policy = overlayPolicy(policy, this.#rules[number]?.policy ?? {})
+      return { number, policy }
+    })
   }
 
   #combine(numbers: readonly number[]): Policy {
@@ -136,10 +162,7 @@ export class PolicyRules {
     const key = numbers.join(' ')
     let policy = this.#combinations.get(key)
     if (!policy) {
-      policy = numbers.reduce(
-        (below, number) => overlayPolicy(below, this.#rules[number]?.policy ?? {}),
-        this.#base,
-      )
+      policy = this.layersOf(numbers).at(-1)?.policy ?? this.#base
       if (this.#combinations.size >= MAX_COMBINATIONS) this.#combinations.clear()
       this.#combinations.set(key, policy)
     }

@@ -11,6 +11,7 @@ import {
   type Decision,
   type Delivery,
   type DeliveryResult,
+  type Destiny,
   type Envelope,
   type Finding,
   type MailRules,
@@ -59,7 +60,12 @@ export interface StageTimes {
 export interface Judgement {
   readonly context: MarkContext
   readonly rules: MailRules
+  /** Addresses of From:; empty also where nobody asks, see {@link Rules.wantsAuthors}. */
+  readonly authors: readonly string[]
+  /** Of the scanners that somebody wants, in the order of the configuration. */
   readonly scans: readonly ScanResult[]
+  /** Everything that could prove the sender; empty also where nobody asks. */
+  readonly proofs: readonly Finding[]
   readonly decisions: readonly Decision[]
   /** The copies to hand over; empty: nobody gets the message. */
   readonly plan: readonly Delivery[]
@@ -147,7 +153,7 @@ export async function judge(
   const context = { id: message.id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
   const plan = planDeliveries(decisions, context)
   times.decide = clock()
-  return { context, rules: mailRules, scans, decisions, plan }
+  return { context, rules: mailRules, authors, scans, proofs, decisions, plan }
 }
 
 /** Those that somebody wants: what the others find is of no use to the rest. */
@@ -202,8 +208,8 @@ async function deliverAll(
   signal: AbortSignal,
 ): Promise<DeliveryResult[]> {
   const { envelope, message, plan, decisions } = job
-  // SMTP has one reply for all: the copies go one after the other, and none after a refusal.
-  const allOrNothing = envelope.protocol === 'smtp'
+  // The copies go one after the other, and none after a refusal.
+  const allOrNothing = isAllOrNothing(envelope)
   const send = async ({ edits, recipients, targets }: Delivery): Promise<DeliveryResult[]> => {
     const results = await reinjector.deliver(
       { id: message.id, envelope, recipients: targets, message: editMessage(message, edits), allOrNothing },
@@ -216,7 +222,7 @@ async function deliverAll(
     })
   }
   if (!allOrNothing) return await sendAll(plan, send)
-  let refused = decisions.some(({ destiny }) => destiny === 'reject' || destiny === 'tempfail')
+  let refused = withholdsAll(envelope, decisions)
   const results: DeliveryResult[] = []
   for (const delivery of plan) {
     const of = refused ? delivery.recipients.map(withheld) : await send(delivery)
@@ -238,6 +244,40 @@ async function sendAll(
   }
   await Promise.all(Array.from({ length: Math.min(PARALLEL_COPIES, plan.length) }, lane))
   return results
+}
+
+/** SMTP has one reply for all. */
+function isAllOrNothing({ protocol }: Envelope): boolean {
+  return protocol === 'smtp'
+}
+
+/** Whether nobody gets the message since somebody is refused. */
+function withholdsAll(envelope: Envelope, decisions: readonly Decision[]): boolean {
+  return isAllOrNothing(envelope) && decisions.some(({ destiny }) => REFUSING.has(destiny))
+}
+
+const REFUSING: ReadonlySet<Destiny> = new Set(['reject', 'tempfail'])
+
+/**
+ * The replies that stand before anything is handed over, in RCPT TO order; absent ones are up to the next hop. They are
+ * what the listener's protocol says: over SMTP all are the same one.
+ *
+ * @param id the message's
+ */
+export function repliesInAdvance(
+  envelope: Envelope,
+  decisions: readonly Decision[],
+  id: string,
+): (SmtpReply | undefined)[] {
+  const withholds = withholdsAll(envelope, decisions)
+  const replies = decisions.map((decision) => {
+    if (decision.destiny !== 'pass') return blockedReply(decision, id)
+    return withholds ? deliveryReply(withheld(decision.recipient), id) : undefined
+  })
+  if (!isAllOrNothing(envelope)) return replies
+  const known = replies.filter((reply) => reply !== undefined)
+  const all = known.length === replies.length ? repliesFor(envelope, known, id)[0] : undefined
+  return replies.map(() => all)
 }
 
 function withheld(recipient: Recipient): DeliveryResult {

@@ -96,7 +96,14 @@ function editHeader(header: Buffer, edits: readonly HeaderEdit[]): EditedHeader 
   return { text: added + tagged.join('') + end, kept: 0 }
 }
 
-/** Whole fields with their folded lines; the empty line that ends the header is the last entry. */
+/**
+ * The fields of a header block, whole: with folded lines and line ends, latin1. The empty line that ends the header is
+ * the last entry.
+ */
+export function headerFields(header: Buffer): string[] {
+  return fieldsOf(header.toString('latin1'))
+}
+
 function fieldsOf(block: string): string[] {
   const fields: string[] = []
   for (const line of linesOf(block)) {
