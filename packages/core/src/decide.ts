@@ -2,7 +2,7 @@ import type { Assessment } from './assess.ts'
 import type { Recipient } from './envelope.ts'
 import type { Blemish, Destiny, Policy, ScoreRule } from './policy.ts'
 import { NOT_LISTED, type SenderStanding } from './senderLists.ts'
-import { CATEGORIES, type Category } from './verdict.ts'
+import { CATEGORIES, printable, type Category } from './verdict.ts'
 
 /** What decides about one recipient beside the scanners. */
 export interface RecipientCase {
@@ -67,7 +67,7 @@ export function decide(recipient: Recipient, about: RecipientCase, assessment: A
   if (category === undefined) {
     return { blemishes, category: 'clean', destiny: 'pass', quarantined: false, reason: '', ...base }
   }
-  const reason = reasonOf(category, assessment)
+  const reason = printable(reasonOf(category, assessment), Infinity)
   const destiny = destinyOf(category, policy)
   if (softBounce && (destiny === 'discard' || destiny === 'reject')) {
     // Nothing is settled yet, and each new try would make one more copy.

@@ -99,7 +99,7 @@ export async function processMessage(
   const { scans, decisions, plan, context } = judgement
   const clock = stopwatch()
 
-  const quarantined = decisions.some((decision) => decision.quarantined)
+  const quarantined = decisions.some((decision) => decision.quarantined) && isSettled(envelope, decisions)
   if (quarantined) {
     await parts.quarantine.put(quarantineRecord(context, decisions), message, signal)
     times.quarantine = clock()
@@ -117,6 +117,16 @@ export async function processMessage(
     return result ? deliveryReply(result, message.id) : blockedReply(decision, message.id)
   })
   return { scans, decisions, deliveries, replies, quarantined, times }
+}
+
+/**
+ * Whether something can become of the message. Over SMTP, with one reply for all, it comes again when one recipient is
+ * deferred, or refused and another is not: each new try would make one more copy in quarantine.
+ */
+function isSettled({ protocol }: Envelope, decisions: readonly Decision[]): boolean {
+  if (protocol === 'lmtp') return true
+  const destinies = new Set(decisions.map(({ destiny }) => destiny))
+  return !destinies.has('tempfail') && (!destinies.has('reject') || destinies.size === 1)
 }
 
 /** The first half of it, without any effect: scanners and policy, up to the copies that would be handed over. */

@@ -1,5 +1,6 @@
+import { readdirSync } from 'node:fs'
 import { afterEach, describe, expect, test } from '@jest/globals'
-import type { RuleConfig } from '@ecluse/core'
+import type { Destiny, RuleConfig } from '@ecluse/core'
 import type { EvilAct, EvilEvent, EvilTransaction } from '@ecluse/fixtures'
 import {
   masked,
@@ -237,6 +238,25 @@ describe('over SMTP, with one reply for all recipients', () => {
       expect(kit.mta.transactions).toEqual([])
     },
   )
+
+  test.each<[string, Destiny, Destiny, number]>([
+    ['one refused, one discarded', 'reject', 'discard', 0],
+    ['one deferred, one discarded', 'tempfail', 'discard', 0],
+    ['both discarded', 'discard', 'discard', 1],
+    ['both refused', 'reject', 'reject', 1],
+  ])('keeps no copy of what will come again: %s', async (_name, one, two, kept) => {
+    const spam = (number: number, destiny: Destiny): RuleConfig['policies'][number] => ({
+      name: `p${number}`,
+      when: { recipients: [`/-p${number}@/`] },
+      policy: { killLevel: 7, destiny: { spam: destiny } },
+    })
+    const kit = await startSplitting(() => undefined, {
+      rules: rulesWith({ policies: [spam(0, one), spam(1, two)] }),
+    })
+    await sendMail(await kit.greet('smtp'), { to: to.slice(0, 2), content: SPAMMY, protocol: 'smtp' })
+    const files = readdirSync(kit.quarantineFolder, { recursive: true, encoding: 'utf8' })
+    expect(files.filter((name) => name.endsWith('.eml'))).toHaveLength(kept)
+  })
 
   test('softBounce over LMTP keeps back only who would be refused', async () => {
     const strict = {
