@@ -73,8 +73,10 @@ export function overlayPolicy(policy: Policy, overlay: PolicyOverlay): Policy {
   const merged: Record<string, unknown> = { ...policy }
   for (const [key, value] of Object.entries(overlay)) {
     const below = merged[key]
-    // Its keys first: of patterns in virusNames the first that fits decides, and the overlay has the last word.
-    merged[key] = isSection(value) && isSection(below) ? { ...value, ...below, ...value } : value
+    if (!isSection(value) || !isSection(below)) merged[key] = value
+    // Its keys first: of these patterns the first that fits decides, and the overlay has the last word.
+    else if (key === 'virusNames') merged[key] = { ...value, ...below, ...value }
+    else merged[key] = { ...below, ...value }
   }
   // Each key has its own type: the schema has read the overlay with the types of Policy.
   return merged as unknown as Policy

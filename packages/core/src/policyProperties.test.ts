@@ -176,10 +176,10 @@ describe('the overlays of a recipient', () => {
           })
           const about = rules.forMail(envelopeOf(envelope), [])
           for (const recipient of recipients) {
-            const applying = rules.policies.rules.flatMap((_rule, number) => {
-              const results = rules.policies.conditionsOf(number, about.facts, rules.lookup(recipient))
-              return results.every(({ holds }) => holds) ? [number] : []
-            })
+            const conditionsOf = about.conditionsFor(recipient)
+            const applying = rules.policies.rules.flatMap((_rule, number) =>
+              conditionsOf(number).every(({ holds }) => holds) ? [number] : [],
+            )
             expect(about.overlaysFor(recipient)).toEqual(applying)
             const folded = applying.reduce(
               (below, number) => overlayPolicy(below, rules.policies.rules[number]?.policy ?? {}),

@@ -99,7 +99,7 @@ export async function processMessage(
   const { scans, decisions, plan, context } = judgement
   const clock = stopwatch()
 
-  const quarantined = decisions.some((decision) => decision.quarantined) && isSettled(envelope, decisions)
+  const quarantined = decisions.some((decision) => decision.quarantined)
   if (quarantined) {
     await parts.quarantine.put(quarantineRecord(context, decisions), message, signal)
     times.quarantine = clock()
@@ -129,6 +129,10 @@ function isSettled({ protocol }: Envelope, decisions: readonly Decision[]): bool
   return !destinies.has('tempfail') && (!destinies.has('reject') || destinies.size === 1)
 }
 
+function withoutCopy(decision: Decision): Decision {
+  return decision.quarantined ? { ...decision, quarantined: false } : decision
+}
+
 /** The first half of it, without any effect: scanners and policy, up to the copies that would be handed over. */
 export async function judge(
   parts: JudgeParts,
@@ -148,7 +152,7 @@ export async function judge(
 
   const proofs = rules.wantsAuthors ? proofsOf(scans, message, rules) : []
   const assessmentFor = assessOnce(scans)
-  const decisions = envelope.recipients.map((recipient, index) => {
+  const decided = envelope.recipients.map((recipient, index) => {
     const policy = policies[index] ?? mailRules.policyFor(recipient.address)
     const about = {
       policy,
@@ -159,6 +163,7 @@ export async function judge(
     }
     return decide(recipient, about, assessmentFor(policy))
   })
+  const decisions = isSettled(envelope, decided) ? decided : decided.map(withoutCopy)
   const { recipientDelimiter } = rules
   const context = { id: message.id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
   const plan = planDeliveries(decisions, context)
