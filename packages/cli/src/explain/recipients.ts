@@ -7,6 +7,7 @@ import {
   type Blemish,
   type ConfiguredScanner,
   type Decision,
+  type Delivery,
   type Rules,
   type SenderMatch,
   type SmtpReply,
@@ -19,6 +20,8 @@ import { overlaysOf, type OverlayContext } from './overlays.ts'
 export interface RecipientContext extends OverlayContext {
   readonly rules: Rules
   readonly judgement: Judgement
+  /** The copies that are handed over. */
+  readonly plan: readonly Delivery[]
   readonly scanners: readonly ConfiguredScanner[]
   /** In RCPT TO order; absent ones come from the next hop. */
   readonly replies: readonly (SmtpReply | undefined)[]
@@ -69,7 +72,7 @@ function isDeferred({ assessment, blemishes, destiny }: Decision): boolean {
 
 function goesOut(
   { recipient }: Decision,
-  { judgement: { plan } }: RecipientContext,
+  { plan }: RecipientContext,
 ): Pick<ExplainedRecipient, 'transaction' | 'target'> {
   const transaction = plan.findIndex(({ recipients }) => recipients.includes(recipient))
   const delivery = plan[transaction]
