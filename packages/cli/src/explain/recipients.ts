@@ -131,12 +131,14 @@ function sendersOf(decision: Decision, context: RecipientContext): ExplainedReci
   const { matches } = judgement.rules.standingFor(decision.recipient.address, judgement.proofs)
   const bypassed = decision.policy.bypass.includes('spam')
   const entry = (found: SenderMatch): ExplainedSenderEntry => {
-    const { action, score } = rules.senders.rules[found.rule] ?? {}
+    const { action, score, unauthenticated = false } = rules.senders.rules[found.rule] ?? {}
     const why = bypassed ? 'policy.bypass has spam' : found.counts ? undefined : NOT_PROVED
     return {
       number: found.rule,
+      place: places.of(`senders[${found.rule}]`),
       ...(action && { action }),
       ...(score !== undefined && { score }),
+      unauthenticated,
       identity: found.identity,
       address: found.address,
       match: places.entry(found.match),
