@@ -207,6 +207,20 @@ test.each([
   expect(lines).toEqual([expect.stringContaining(what)])
 })
 
+test('refuses more recipients than the listener takes', async () => {
+  const args = Array.from({ length: 101 }, (_, index) => `--rcpt u${index}@example.org`).join(' ')
+  const yaml = `${CONFIG}limits: { recipients: 100 }\n`
+  expect(await run('A: b\n\n', args, yaml)).toEqual({
+    code: 2,
+    out: '',
+    lines: [
+      'explain: 101 recipients, limits.recipients is 100 ' +
+        '(the listener takes no more at once: name some of them with --rcpt)',
+    ],
+  })
+  expect((await run('A: b\n\n', args, yaml.replace('100 }', '101 }'))).code).toBe(0)
+})
+
 test('refuses a configuration with the place of each error', async () => {
   expect(
     await run('To: a@x.example\n\n', '', 'localDomain: [x]\npolicy: { killLevel: high }\n'),

@@ -15,7 +15,7 @@ import type { ExplainedScanner, ExplainedTransaction, Explanation, ShownEnvelope
 import { headerDiff } from './headerDiff.ts'
 import type { FileMessage } from './messageFile.ts'
 import { placesIn, type Places } from './places.ts'
-import { explainRecipient } from './recipients.ts'
+import { explainRecipient, waysOf } from './recipients.ts'
 import type { ExplainRequest } from './request.ts'
 
 /** What was judged, and what came out. */
@@ -49,7 +49,7 @@ export async function explainJudgement(judged: Judged): Promise<Explanation> {
     places,
     all: request.all,
     judgement,
-    plan,
+    ways: waysOf(plan),
     scanners,
     replies,
     nextHop: formatAddress(config.reinject.address),
@@ -189,16 +189,11 @@ function notesOn(
   { told: { envelope }, loaded: { config }, request, late, judgement }: Judged,
   plan: readonly Delivery[],
 ): string[] {
-  const { limits, softBounce } = config
+  const { softBounce } = config
   const notes: string[] = []
   if (late) {
     notes.push(
       'limits.deadline was over before the scanners were done: nothing could be handed over any more',
-    )
-  }
-  if (envelope.recipients.length > limits.recipients) {
-    notes.push(
-      `more recipients than limits.recipients (${limits.recipients}): the listener takes no more at once`,
     )
   }
   if (request.scanners === 'none') notes.push('no scanner was asked: what they would find is not in this')
