@@ -199,7 +199,7 @@ async function done(sent: Sent, replies: number): Promise<Outcome> {
   }
 }
 
-/** Has it explained. Over SMTP one reply stands for all, and a refusal withholds every copy. */
+/** Has it explained. Over SMTP one reply stands for all. */
 async function said(file: string, sent: Sent): Promise<Outcome> {
   const message = join(folder, 'message.eml')
   await writeFile(message, sent.content, 'latin1')
@@ -208,15 +208,13 @@ async function said(file: string, sent: Sent): Promise<Outcome> {
   const explanation = await explained('--config', file, message, '--sender', sent.from, ...to, ...client)
   const { envelope, recipients, transactions, direction, quarantine } = explanation
   const replies = recipients.map(({ reply }) => (reply === undefined ? NEXT_HOP : same(reply)))
-  const smtp = envelope.protocol === 'smtp'
-  const withheld = smtp && replies.some((reply) => reply.startsWith('4'))
   const copies = transactions.map((transaction) => ({
     rcpt: transaction.recipients.map(({ target }) => `RCPT TO:<${target}>`),
     header: headerAfter(sent.content, transaction).map(same),
   }))
   return {
-    replies: smtp ? replies.slice(0, 1) : replies,
-    copies: withheld ? [] : sorted(copies),
+    replies: envelope.protocol === 'smtp' ? replies.slice(0, 1) : replies,
+    copies: sorted(copies),
     direction,
     kept: quarantine.kept,
     recipients: recipients.map(({ address, category, destiny, score }) => ({

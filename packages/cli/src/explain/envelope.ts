@@ -37,16 +37,26 @@ const SENDER_FIELDS = ['Return-Path', 'X-Envelope-From'] as const
 /**
  * The envelope: what was asked for, else what the quarantine knows, else a guess from the header.
  *
- * @throws FilterError E_USAGE for a listener that there is not, or when there is no recipient at all
+ * @throws FilterError E_USAGE for a listener that there is not, or when there is no recipient at all, or too many
  */
 export function envelopeFor(
   request: ExplainRequest,
   { message, entry }: Pick<FileMessage, 'message' | 'entry'>,
-  config: Pick<Config, 'listen' | 'hostname'>,
+  config: Pick<Config, 'listen' | 'hostname' | 'limits'>,
 ): ExplainedEnvelope {
   const kept = entry?.envelope
   const [sender, senderSource] = senderOf(request, kept, message.header)
   const [recipients, recipientSource] = recipientsOf(request, kept, message.header)
+  const most = config.limits.recipients
+  if (recipients.length > most) {
+    throw new FilterError(
+      'E_USAGE',
+      `explain: ${recipients.length} recipients, limits.recipients is ${most}`,
+      {
+        hint: 'the listener takes no more at once: name some of them with --rcpt',
+      },
+    )
+  }
   const listen = listenerFor(request.listener, config.listen)
   const entrance =
     kept && request.listener === undefined

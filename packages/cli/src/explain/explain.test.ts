@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
@@ -205,6 +207,20 @@ test.each([
   expect(lines).toEqual([expect.stringContaining(what)])
 })
 
+test('refuses more recipients than the listener takes', async () => {
+  const args = Array.from({ length: 101 }, (_, index) => `--rcpt u${index}@example.org`).join(' ')
+  const yaml = `${CONFIG}limits: { recipients: 100 }\n`
+  expect(await run('A: b\n\n', args, yaml)).toEqual({
+    code: 2,
+    out: '',
+    lines: [
+      'explain: 101 recipients, limits.recipients is 100 ' +
+        '(the listener takes no more at once: name some of them with --rcpt)',
+    ],
+  })
+  expect((await run('A: b\n\n', args, yaml.replace('100 }', '101 }'))).code).toBe(0)
+})
+
 test('refuses a configuration with the place of each error', async () => {
   expect(
     await run('To: a@x.example\n\n', '', 'localDomain: [x]\npolicy: { killLevel: high }\n'),
@@ -240,6 +256,24 @@ test('asks no scanner when it is told so', async () => {
   ])
   expect(explanation.recipients).toMatchObject([{ category: 'clean', scanners: [] }])
   expect(explanation.notes).toEqual(['no scanner was asked: what they would find is not in this'])
+})
+
+test('says so where the deadline is over, and counts the scanner as failed', async () => {
+  const silent = createServer()
+  silent.listen(join(folder, 'silent'))
+  await once(silent, 'listening')
+  try {
+    const yaml = `${CONFIG.replace(/scanners.*\n/, '')}limits: { deadline: 1s }
+reinject: { connectTimeout: 1s, commandTimeout: 1s, dataTimeout: 1s, dotTimeout: 1s }
+scanners: [{ kind: clamd, address: 'unix:${folder}/silent', timeout: 1s, onError: tempfail }]
+`
+    const { scanners, recipients, notes } = await why('To: a@example.org\n\n', '', yaml)
+    expect(scanners).toMatchObject([{ outcome: 'failed', code: 'E_ABORTED' }])
+    expect(recipients).toMatchObject([{ deferred: true, destiny: 'tempfail' }])
+    expect(notes).toEqual([expect.stringContaining('limits.deadline was over')])
+  } finally {
+    silent.close()
+  }
 })
 
 test('tells lines of list files, and of entries that take out', async () => {

@@ -1,6 +1,7 @@
 import {
   formatAddress,
   type ConfiguredScanner,
+  type Delivery,
   type Finding,
   type ScanResult,
   type SmtpReply,
@@ -14,7 +15,7 @@ import type { ExplainedScanner, ExplainedTransaction, Explanation, ShownEnvelope
 import { headerDiff } from './headerDiff.ts'
 import type { FileMessage } from './messageFile.ts'
 import { placesIn, type Places } from './places.ts'
-import { explainRecipient } from './recipients.ts'
+import { explainRecipient, waysOf } from './recipients.ts'
 import type { ExplainRequest } from './request.ts'
 
 /** What was judged, and what came out. */
@@ -40,6 +41,7 @@ export async function explainJudgement(judged: Judged): Promise<Explanation> {
   const { decisions, context } = judgement
   const places = placesIn((path) => loaded.placeOf(path))
   const replies: readonly (SmtpReply | undefined)[] = repliesInAdvance(envelope, decisions, context.id)
+  const plan = isWithheld(judgement, replies) ? [] : judgement.plan
   const recipientContext = {
     config,
     rules,
@@ -47,6 +49,7 @@ export async function explainJudgement(judged: Judged): Promise<Explanation> {
     places,
     all: request.all,
     judgement,
+    ways: waysOf(plan),
     scanners,
     replies,
     nextHop: formatAddress(config.reinject.address),
@@ -60,9 +63,9 @@ export async function explainJudgement(judged: Judged): Promise<Explanation> {
     sender: senderOf(judged),
     scanners: explainScanners(judged),
     recipients: decisions.map((decision, index) => explainRecipient(decision, index, recipientContext)),
-    transactions: await transactionsOf(judged),
+    transactions: await transactionsOf(from.message, plan),
     quarantine: { kept, ...(kept && { category: quarantineRecord(context, decisions).category }) },
-    notes: [...from.notes, ...notesOn(judged)],
+    notes: [...from.notes, ...notesOn(judged, plan)],
   }
 }
 
@@ -157,10 +160,18 @@ function outcomeOf(result: ScanResult, limitBytes: number): Outcome {
   }
 }
 
-async function transactionsOf({ from, judgement }: Judged): Promise<ExplainedTransaction[]> {
+/** Over SMTP who passes gets nothing, and the reply for it, where somebody is refused. */
+function isWithheld({ decisions }: Judgement, replies: readonly (SmtpReply | undefined)[]): boolean {
+  return decisions.some(({ destiny }, index) => destiny === 'pass' && replies[index] !== undefined)
+}
+
+async function transactionsOf(
+  message: FileMessage['message'],
+  plan: readonly Delivery[],
+): Promise<ExplainedTransaction[]> {
   const transactions: ExplainedTransaction[] = []
-  for (const { edits, recipients, targets } of judgement.plan) {
-    const { changes, leftOut, subject } = await headerDiff(from.message, edits)
+  for (const { edits, recipients, targets } of plan) {
+    const { changes, leftOut, subject } = await headerDiff(message, edits)
     transactions.push({
       recipients: recipients.map(({ address }, index) => ({
         address,
@@ -174,17 +185,15 @@ async function transactionsOf({ from, judgement }: Judged): Promise<ExplainedTra
   return transactions
 }
 
-function notesOn({ told: { envelope }, loaded: { config }, request, late, judgement }: Judged): string[] {
-  const { limits, softBounce } = config
+function notesOn(
+  { told: { envelope }, loaded: { config }, request, late, judgement }: Judged,
+  plan: readonly Delivery[],
+): string[] {
+  const { softBounce } = config
   const notes: string[] = []
   if (late) {
     notes.push(
       'limits.deadline was over before the scanners were done: nothing could be handed over any more',
-    )
-  }
-  if (envelope.recipients.length > limits.recipients) {
-    notes.push(
-      `more recipients than limits.recipients (${limits.recipients}): the listener takes no more at once`,
     )
   }
   if (request.scanners === 'none') notes.push('no scanner was asked: what they would find is not in this')
@@ -192,6 +201,9 @@ function notesOn({ told: { envelope }, loaded: { config }, request, late, judgem
   if (softBounce) notes.push('softBounce: what would be refused or discarded stays in the queue of Postfix')
   if (envelope.protocol === 'smtp' && judgement.decisions.length > 1) {
     notes.push('an SMTP listener has one reply for all recipients')
+  }
+  if (plan.length < judgement.plan.length) {
+    notes.push('nobody gets it, since somebody is refused: Postfix comes again for all')
   }
   return notes
 }

@@ -125,6 +125,8 @@ export type ExplainedScanner = {
 export interface ExplainedCondition {
   readonly condition: keyof PolicyConditions
   readonly holds: boolean
+  /** What is wanted, where the condition is no list. */
+  readonly wanted?: boolean
   /** Absent: none fits, or the condition is no list of addresses. */
   readonly match?: FoundEntry
   readonly place: string
@@ -150,8 +152,11 @@ export interface ExplainedOverlay {
 export interface ExplainedSenderEntry {
   /** Number of the list in `senders`, from 0. */
   readonly number: number
+  readonly place: string
   readonly action?: 'allow' | 'block'
   readonly score?: number
+  /** Whether an allowed sender needs no proof. */
+  readonly unauthenticated: boolean
   readonly identity: 'mail-from' | 'from'
   readonly address: string
   readonly match: FoundEntry

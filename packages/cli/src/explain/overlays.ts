@@ -62,6 +62,7 @@ function overlayOf(
     return {
       condition: name,
       holds,
+      ...(name === 'originating' && { wanted: rule?.when.originating === true }),
       ...(match && { match: places.entry(match) }),
       place: places.of(`${path}.when.${name}${index}`),
     }

@@ -60,28 +60,34 @@ function overlayText({ number, name, place, applies, conditions, changes }: Expl
   ]
 }
 
-function conditionText({ condition, holds, match, place }: ExplainedCondition): string {
+function conditionText({ condition, holds, wanted, match, place }: ExplainedCondition): string {
   const why = match
     ? found(match)
     : NO_LIST.has(condition)
       ? `(${shown(place)})`
       : `no entry fits (${shown(place)})`
-  return `${INSIDE}  ${holds ? 'holds' : 'fails'}: ${condition} ${why}`
+  return `${INSIDE}  ${holds ? 'holds' : 'fails'}: ${condition} ${wanted === undefined ? '' : `${wanted} `}${why}`
 }
 
 const NO_LIST: ReadonlySet<string> = new Set(['originating', 'listeners'])
 
 function senderText(entry: ExplainedSenderEntry): string[] {
-  const { number, action, score, identity, match, recipient, counts, why } = entry
+  const { number, place, action, score, identity, match, recipient } = entry
   const does = action ?? `score ${points(score ?? 0)}`
   return [
     row(
       'sender list',
-      `senders[${number}] ${does}: ${identity} ${address(entry.address)} is ${found(match)}`,
+      `senders[${number}] (${shown(place)}) ${does}: ${identity} ${address(entry.address)} is ${found(match)}`,
     ),
     ...(recipient ? [`${INSIDE}  for ${found(recipient)}`] : []),
-    `${INSIDE}  ${counts ? 'counts' : `does not count, ${why ?? ''}`}`,
+    `${INSIDE}  ${countsText(entry)}`,
   ]
+}
+
+function countsText({ counts, why, action, unauthenticated }: ExplainedSenderEntry): string {
+  if (!counts) return `does not count, ${why ?? ''}`
+  if (action !== 'allow') return 'counts'
+  return unauthenticated ? 'counts without a proof: unauthenticated' : 'counts: the sender is proved'
 }
 
 function scoreText({ score, symbols }: ExplainedRecipient): string {

@@ -7,6 +7,8 @@ import {
   type Blemish,
   type ConfiguredScanner,
   type Decision,
+  type Delivery,
+  type Recipient,
   type Rules,
   type SenderMatch,
   type SmtpReply,
@@ -19,6 +21,7 @@ import { overlaysOf, type OverlayContext } from './overlays.ts'
 export interface RecipientContext extends OverlayContext {
   readonly rules: Rules
   readonly judgement: Judgement
+  readonly ways: Ways
   readonly scanners: readonly ConfiguredScanner[]
   /** In RCPT TO order; absent ones come from the next hop. */
   readonly replies: readonly (SmtpReply | undefined)[]
@@ -32,7 +35,7 @@ export function explainRecipient(
   index: number,
   context: RecipientContext,
 ): ExplainedRecipient {
-  const { rules, scanners, replies, nextHop } = context
+  const { rules, scanners, replies, nextHop, ways } = context
   const { recipient, policy, local, score, assessment, softened, sender, quarantined } = decision
   const { address } = recipient
   const { overlays, leftOut } = overlaysOf(address, context)
@@ -56,7 +59,7 @@ export function explainRecipient(
     deferred: isDeferred(decision),
     quarantined,
     quarantineWhy: quarantineWhy(decision),
-    ...goesOut(decision, context),
+    ...ways.get(recipient),
     ...(reply && { reply: `${reply.code} ${reply.enhanced} ${reply.text}` }),
     replyFrom: reply ? 'ecluse' : nextHop,
   }
@@ -67,15 +70,19 @@ function isDeferred({ assessment, blemishes, destiny }: Decision): boolean {
   return assessment.mustDefer && destiny === 'tempfail' && blemishes.length === 0
 }
 
-function goesOut(
-  { recipient }: Decision,
-  { judgement: { plan } }: RecipientContext,
-): Pick<ExplainedRecipient, 'transaction' | 'target'> {
-  const transaction = plan.findIndex(({ recipients }) => recipients.includes(recipient))
-  const delivery = plan[transaction]
-  if (!delivery) return {}
-  const target = delivery.targets[delivery.recipients.indexOf(recipient)]
-  return { transaction, ...(target && { target: target.address }) }
+/** Where a recipient goes. */
+export type Ways = ReadonlyMap<Recipient, Pick<ExplainedRecipient, 'transaction' | 'target'>>
+
+/** Which copy each recipient gets, and as whom. */
+export function waysOf(plan: readonly Delivery[]): Ways {
+  return new Map(
+    plan.flatMap(({ recipients, targets }, transaction) =>
+      recipients.map((recipient, index) => [
+        recipient,
+        { transaction, target: (targets[index] ?? recipient).address },
+      ]),
+    ),
+  )
 }
 
 function categoriesOf(decision: Decision): ExplainedRecipient['categories'] {
@@ -128,12 +135,14 @@ function sendersOf(decision: Decision, context: RecipientContext): ExplainedReci
   const { matches } = judgement.rules.standingFor(decision.recipient.address, judgement.proofs)
   const bypassed = decision.policy.bypass.includes('spam')
   const entry = (found: SenderMatch): ExplainedSenderEntry => {
-    const { action, score } = rules.senders.rules[found.rule] ?? {}
+    const { action, score, unauthenticated = false } = rules.senders.rules[found.rule] ?? {}
     const why = bypassed ? 'policy.bypass has spam' : found.counts ? undefined : NOT_PROVED
     return {
       number: found.rule,
+      place: places.of(`senders[${found.rule}]`),
       ...(action && { action }),
       ...(score !== undefined && { score }),
+      unauthenticated,
       identity: found.identity,
       address: found.address,
       match: places.entry(found.match),
