@@ -1,5 +1,6 @@
 import {
   WITHOUT_EFFECT,
+  overlayPolicy,
   type Category,
   type Config,
   type FilterError,
@@ -22,6 +23,7 @@ export function configWarnings(config: Config, kinds: readonly ScannerKind[], fi
     ...scannerWarnings(config, kinds),
     ...domainWarnings(config),
     ...policyWarnings(config),
+    ...overlayWarnings(config),
     ...listenWarnings(config),
   ]
   return warnings.map(({ path, message, hint }) =>
@@ -104,6 +106,21 @@ function policyWarnings({ policy }: Config): Warning[] {
     }
   }
   return warnings
+}
+
+/** The levels of `policy` are in order; one that an overlay moves can cross the other. */
+function overlayWarnings({ policy, policies }: Config): Warning[] {
+  return policies.flatMap(({ policy: overlay }, index): Warning[] => {
+    const { tag2Level, killLevel } = overlayPolicy(policy, overlay)
+    if (killLevel >= tag2Level) return []
+    const [key, where] =
+      overlay.killLevel === undefined
+        ? ['tag2Level', `above killLevel (${killLevel})`]
+        : ['killLevel', `below tag2Level (${tag2Level})`]
+    const message = `${where}: spam with less than ${tag2Level} points has X-Spam-Flag: NO`
+    const hint = 'let the overlay set both'
+    return [{ path: ['policies', index, 'policy', key], message, hint }]
+  })
 }
 
 function listenWarnings({ listen, limits }: Config): Warning[] {

@@ -271,6 +271,14 @@ describe('warnings', () => {
       `localDomains: [example.org, example.net, example.org]\n${CLAMD}`,
       '1:42: localDomains[2]: example.org can never match: example.org comes first',
     ],
+    [
+      `${LOCAL}${CLAMD}policies: [{ name: x, when: {}, policy: { killLevel: 5 } }]\n`,
+      '3:54: policies[0].policy.killLevel: below tag2Level (6.2): spam with less than 6.2 points has X-Spam-Flag: NO (let the overlay set both)',
+    ],
+    [
+      `${LOCAL}${CLAMD}policies: [{ name: x, when: {}, policy: { tag2Level: 16 } }]\n`,
+      '3:54: policies[0].policy.tag2Level: above killLevel (15): spam with less than 16 points has X-Spam-Flag: NO (let the overlay set both)',
+    ],
   ])('%j', async (source, expected) => {
     expect(await warningsOf(source)).toEqual([expected])
   })
