@@ -3,6 +3,7 @@ import {
   compileRules,
   configSchema,
   FilterError,
+  listFileErrors,
   listFilesOf,
   rewriteInput,
   type Config,
@@ -14,7 +15,7 @@ import {
 import { stringify } from 'yaml'
 import { errorAt, explainIssues, inFileOrder, located } from './configErrors.ts'
 import { configWarnings } from './configWarnings.ts'
-import { readLists } from './listFiles.ts'
+import { readLists, type ListFailure } from './listFiles.ts'
 import { expandSecrets, maskSecret } from './secrets.ts'
 import { readYamlFile, type YamlFile } from './yamlFile.ts'
 
@@ -83,7 +84,7 @@ async function checkConfig(
   if (errors.length > 0 || !result.success) return { errors }
   const config: Config = deepFreeze(result.data)
   const lists = await readLists(listFilesOf(config), directory)
-  if (lists.errors.length > 0) return { errors: lists.errors }
+  if (lists.failures.length > 0) return { errors: listErrors(lists.failures, yaml) }
   const compiled = tryCompile(config, lists.files, yaml)
   if ('errors' in compiled) return compiled
   return {
@@ -102,13 +103,24 @@ function tryCompile(config: Config, files: ListFiles, yaml: YamlFile): { rules: 
     return { rules: compileRules(config, files) }
   } catch (error) {
     if (!(error instanceof FilterError)) throw error
-    return { errors: [located(error, yaml)] }
+    const ofEntries = listFileErrors(config, files)
+    return { errors: ofEntries.length > 0 ? ofEntries : [located(error, yaml)] }
   }
 }
 
+/** What is wrong with a file as a whole is told where the configuration names it; then, what is wrong inside. */
+function listErrors(failures: readonly ListFailure[], yaml: YamlFile): FilterError[] {
+  const whole = failures.flatMap(({ error: { message, hint, place = {} }, path: key }) => {
+    if (place.line !== undefined) return []
+    return [errorAt(key, `${place.file}: ${message}`, { place: yaml.valuePlace(key), hint })]
+  })
+  const inside = failures.flatMap(({ error }) => (error.place?.line === undefined ? [] : [error]))
+  return [...inFileOrder(whole), ...inside]
+}
+
 async function rereadLists(config: Config, directory: string): Promise<Rules> {
-  const { files, errors } = await readLists(listFilesOf(config), directory)
-  if (errors[0]) throw errors[0]
+  const { files, failures } = await readLists(listFilesOf(config), directory)
+  if (failures[0]) throw failures[0].error
   return compileRules(config, files)
 }
 
