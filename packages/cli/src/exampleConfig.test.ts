@@ -29,7 +29,7 @@ async function load(source: string): Promise<{ config: Config; warnings: string[
   writeFileSync(file, source)
   const loaded = await loadConfig(file, { kinds: SAMPLE_KINDS, env: {}, hostname: HOSTNAME })
   if ('errors' in loaded) throw new Error(loaded.errors.map(({ message }) => message).join('\n'))
-  return { config: loaded.config, warnings: loaded.warnings.map(({ message }) => message) }
+  return { config: loaded.config, warnings: loaded.warnings().map(({ message }) => message) }
 }
 
 /** The value at `policy.tagLevel` or, of the first entry, `listen[].address`. */
@@ -44,9 +44,11 @@ describe('deploy/ecluse.yaml', () => {
     expect((await load(SOURCE)).warnings).toEqual([])
   })
 
-  test('holds the defaults, but for the scanners and the domains', async () => {
+  test('holds the defaults, but for the scanners, the domains, and how long copies are kept', async () => {
     const { config } = await load(SOURCE)
-    const { config: defaults } = await load('localDomains: [example.org, .example.net]')
+    const { config: defaults } = await load(
+      'localDomains: [example.org, .example.net]\nquarantine: { keep: 30d }',
+    )
     expect({ ...config, scanners: [] }).toEqual(defaults)
   })
 

@@ -36,8 +36,8 @@ export interface LoadedConfig {
   readonly listFiles: readonly string[]
   /** Reads these files again, for the same configuration. @throws FilterError E_CONFIG with its place */
   rereadLists(): Promise<Rules>
-  /** What an administrator would want to know, in the order of the file. Empty: nothing. */
-  readonly warnings: readonly FilterError[]
+  /** What an administrator would want to know, in the order of the file; looked for when asked. Empty: nothing. */
+  warnings(): readonly FilterError[]
   /** The file with every default filled in, as YAML; without secrets. */
   effectiveYaml(): string
 }
@@ -92,7 +92,7 @@ async function checkConfig(
     rules: compiled.rules,
     listFiles: lists.paths,
     rereadLists: async () => await rereadLists(config, directory),
-    warnings: inFileOrder(configWarnings(config, sources.kinds, { ...yaml, value: input })),
+    warnings: () => configWarnings({ config, kinds: sources.kinds, files: lists.files }, yaml),
     effectiveYaml: () => effectiveYaml(schema, input),
   }
 }

@@ -20,13 +20,14 @@ export const check: Command = {
       return 2
     }
     await checkFiles(loaded.config)
+    const warnings = loaded.warnings()
     if (args.options['print'] === true) {
       // Only the configuration goes to stdout: it may become a file.
-      for (const warning of loaded.warnings) around.complain(`warning: ${describeError(warning)}`)
+      for (const warning of warnings) around.complain(`warning: ${describeError(warning)}`)
       around.out(loaded.effectiveYaml())
       return 0
     }
-    for (const warning of loaded.warnings) around.out(`warning: ${describeError(warning)}\n`)
+    for (const warning of warnings) around.out(`warning: ${describeError(warning)}\n`)
     around.out(`${escapeControls(file)}: well\n`)
     return 0
   },
