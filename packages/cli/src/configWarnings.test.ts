@@ -22,9 +22,9 @@ async function warningsOf(source: string, list = ''): Promise<string[]> {
   writeFileSync(path.join(folder, 'list'), list)
   const loaded = await loadConfig(file, { kinds: SAMPLE_KINDS, env: {}, hostname: 'mail.example.org' })
   if ('errors' in loaded) throw new Error(loaded.errors.map(describeError).join('\n'))
-  return loaded
-    .warnings()
-    .map((warning) => describeError(warning).replace(`${folder}/`, '').replace('ecluse.yaml:', ''))
+  return loaded.warnings.map((warning) =>
+    describeError(warning).replace(`${folder}/`, '').replace('ecluse.yaml:', ''),
+  )
 }
 
 test('there are none for an ordinary configuration', async () => {

@@ -29,7 +29,7 @@ async function load(source: string): Promise<{ config: Config; warnings: string[
   writeFileSync(file, source)
   const loaded = await loadConfig(file, { kinds: SAMPLE_KINDS, env: {}, hostname: HOSTNAME })
   if ('errors' in loaded) throw new Error(loaded.errors.map(({ message }) => message).join('\n'))
-  return { config: loaded.config, warnings: loaded.warnings().map(({ message }) => message) }
+  return { config: loaded.config, warnings: loaded.warnings.map(({ message }) => message) }
 }
 
 /** The value at `policy.tagLevel` or, of the first entry, `listen[].address`. */

@@ -36,8 +36,8 @@ export interface LoadedConfig {
   readonly listFiles: readonly string[]
   /** Reads these files again, for the same configuration. @throws FilterError E_CONFIG with its place */
   rereadLists(): Promise<Rules>
-  /** What an administrator would want to know, in the order of the file; looked for when asked. Empty: nothing. */
-  warnings(): readonly FilterError[]
+  /** What an administrator would want to know, in the order of the file; looked for when asked, once. Empty: nothing. */
+  readonly warnings: readonly FilterError[]
   /** The file with every default filled in, as YAML; without secrets. */
   effectiveYaml(): string
 }
@@ -87,12 +87,16 @@ async function checkConfig(
   if (lists.failures.length > 0) return { errors: listErrors(lists.failures, yaml) }
   const compiled = tryCompile(config, lists.files, yaml)
   if ('errors' in compiled) return compiled
+  let found: readonly FilterError[] | undefined
   return {
     config,
     rules: compiled.rules,
     listFiles: lists.paths,
     rereadLists: async () => await rereadLists(config, directory),
-    warnings: () => configWarnings({ config, kinds: sources.kinds, files: lists.files }, yaml),
+    get warnings() {
+      found ??= configWarnings({ config, kinds: sources.kinds, files: lists.files }, yaml)
+      return found
+    },
     effectiveYaml: () => effectiveYaml(schema, input),
   }
 }

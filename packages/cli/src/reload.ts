@@ -71,10 +71,10 @@ async function reloadOnce(started: Started, inForce: Config): Promise<Config | u
 
 function tell(
   log: LevelledLog,
-  loaded: LoadedConfig,
+  { warnings }: LoadedConfig,
   { applied, needRestart }: ReturnType<typeof configChanges>,
 ): void {
-  for (const warning of loaded.warnings()) log.warn({ warning: describeError(warning) }, 'configuration')
+  for (const warning of warnings) log.warn({ warning: describeError(warning) }, 'configuration')
   if (needRestart.length > 0) {
     log.warn({ keys: needRestart }, 'changed, but needs a restart: the old value stays')
   }

@@ -20,7 +20,7 @@ export const check: Command = {
       return 2
     }
     await checkFiles(loaded.config)
-    const warnings = loaded.warnings()
+    const warnings = loaded.warnings
     if (args.options['print'] === true) {
       // Only the configuration goes to stdout: it may become a file.
       for (const warning of warnings) around.complain(`warning: ${describeError(warning)}`)

@@ -22,7 +22,7 @@ export const serve: Command = {
     }
     const { config } = loaded
     const log = createLog(config.log.level, config.log.format, stderrTarget())
-    for (const warning of loaded.warnings()) log.warn({ warning: describeError(warning) }, 'configuration')
+    for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
     const stopped = stopSignal()
     const daemon = await startDaemon(await daemonOptions(loaded, log))
     announce(daemon, log)
