@@ -4,6 +4,7 @@ import { SCANNER_KINDS } from '@ecluse/scanners'
 import type { Command } from './command.ts'
 import { check } from './commands/check.ts'
 import { demo } from './commands/demo.ts'
+import { doctor } from './commands/doctor.ts'
 import { help } from './commands/help.ts'
 import { postfix } from './commands/postfix.ts'
 import { quarantine } from './commands/quarantine.ts'
@@ -14,7 +15,18 @@ import { version } from './commands/version.ts'
 import { runCommand } from './run.ts'
 
 /** Every command, in the order in which help lists them. A new one is one file and one line. */
-const COMMANDS: readonly Command[] = [serve, check, quarantine, postfix, scanners, demo, version, help, start]
+const COMMANDS: readonly Command[] = [
+  serve,
+  check,
+  doctor,
+  quarantine,
+  postfix,
+  scanners,
+  demo,
+  version,
+  help,
+  start,
+]
 
 const { version: ownVersion } = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),

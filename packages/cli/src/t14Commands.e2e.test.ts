@@ -104,11 +104,20 @@ describe('every command', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const named = [...stdout.matchAll(/^ {2}(\w+) /gm)].map(([, name]) => name)
     expect(named).toEqual(
-      expect.arrayContaining(['serve', 'check', 'quarantine', 'scanners', 'postfix', 'demo', 'version']),
+      expect.arrayContaining([
+        'serve',
+        'check',
+        'doctor',
+        'quarantine',
+        'scanners',
+        'postfix',
+        'demo',
+        'version',
+      ]),
     )
   })
 
-  test.each(['serve', 'check', 'quarantine', 'scanners', 'postfix', 'demo', 'version', 'start'])(
+  test.each(['serve', 'check', 'doctor', 'quarantine', 'scanners', 'postfix', 'demo', 'version', 'start'])(
     'tells how it is used: %s',
     async (name) => {
       const { code, stdout, stderr } = await runEcluse([name, '--help'])

@@ -66,7 +66,7 @@ async function connections(config: Config): Promise<Pick<DaemonOptions, 'receive
 }
 
 /** The scanners that the configuration names, built by their kinds. */
-function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
+export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
   return scanners.map(({ name, kind: kindName, timeout, maxSize, onError, options }) => {
     const kind = SCANNER_KINDS.find((candidate) => candidate.kind === kindName)
     if (!kind) throw new TypeError(`${kindName}: passed the schema, and is no kind`)

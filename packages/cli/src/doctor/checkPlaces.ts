@@ -1,0 +1,53 @@
+import { constants } from 'node:fs'
+import { access, stat, statfs } from 'node:fs/promises'
+import type { Config } from '@ecluse/core'
+import { warn, well, wrong, type Diagnosis } from './report.ts'
+
+/** Room for this many messages of the greatest size is little. */
+const FEW_MESSAGES = 4
+
+/** Looks at the folders of quarantine and spool, and changes nothing in them. Never rejects. */
+export async function checkPlaces(config: Config): Promise<Diagnosis[]> {
+  const { quarantine, spool, limits } = config
+  const least = FEW_MESSAGES * limits.messageSize
+  return [
+    ...(await checkFolder('quarantine', quarantine.directory, least)),
+    ...(await checkFolder('spool', spool.directory, least)),
+    ...unusedRedis(config),
+  ]
+}
+
+async function checkFolder(check: string, directory: string, leastBytes: number): Promise<Diagnosis[]> {
+  const key = `${check}.directory`
+  try {
+    const { uid, mode } = await stat(`${directory}/`)
+    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
+    const { bavail, bsize } = await statfs(directory)
+    const free = bavail * bsize
+    const facts = `${directory}: ${mebibytes(free)} free${asked(uid)}`
+    if (free < leastBytes) return [warn(check, `${facts}, less than ${FEW_MESSAGES} messages`, 'make room')]
+    if ((mode & 0o002) !== 0) {
+      const open = `${facts}, mode ${(mode & 0o777).toString(8)}: every user of this machine can remove what is in it`
+      return [warn(check, open, `chmod o-w ${directory}`)]
+    }
+    return [well(check, facts)]
+  } catch (error) {
+    const { code = 'failed' } = error as NodeJS.ErrnoException
+    const cure = `create it, owned by the user that Écluse runs as, mode 0700: ${key}`
+    return [wrong(check, `${directory}: ${code}`, cure)]
+  }
+}
+
+/** Root may write everywhere: then only the owner says whether the daemon may. */
+function asked(uid: number): string {
+  return process.getuid?.() === 0 ? `, asked as root, it belongs to uid ${uid}` : ''
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.floor(bytes / (1024 * 1024))} MiB`
+}
+
+/** Redis is asked only where something depends on it. */
+function unusedRedis({ redis }: Config): Diagnosis[] {
+  return redis === undefined ? [] : [well('redis', 'not asked: redis has no effect in this version')]
+}
