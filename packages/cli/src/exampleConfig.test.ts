@@ -44,9 +44,11 @@ describe('deploy/ecluse.yaml', () => {
     expect((await load(SOURCE)).warnings).toEqual([])
   })
 
-  test('holds the defaults, but for the scanners and the domains', async () => {
+  test('holds the defaults, but for the scanners, the domains, and how long copies are kept', async () => {
     const { config } = await load(SOURCE)
-    const { config: defaults } = await load('localDomains: [example.org, .example.net]')
+    const { config: defaults } = await load(
+      'localDomains: [example.org, .example.net]\nquarantine: { keep: 30d }',
+    )
     expect({ ...config, scanners: [] }).toEqual(defaults)
   })
 

@@ -34,11 +34,6 @@ async function errorsOf(file: string): Promise<string[]> {
     : []
 }
 
-async function warningsOf(source: string): Promise<string[]> {
-  const { warnings } = await load(source)
-  return warnings.map((warning) => describeError(warning).replace(/^.*?\.yaml:/, ''))
-}
-
 describe('a file that cannot be read', () => {
   test('is missing', async () => {
     expect(await errorsOf(path.join(folder, 'none.yaml'))).toEqual([
@@ -216,71 +211,6 @@ scanners: [{ kind: rspamd, password: hunter3 }, { name: b, kind: rspamd, passwor
     expect(printed).toContain('redis://***')
     expect(printed).toContain('password: "***"')
     expect(printed).toContain('password: ${SECRET}')
-  })
-})
-
-describe('warnings', () => {
-  test('there are none for an ordinary configuration', async () => {
-    expect(await warningsOf(`${LOCAL}${CLAMD}`)).toEqual([])
-  })
-
-  test.each([
-    [LOCAL, '1:1: scanners: none: nothing looks at the mail (see ecluse scanners)'],
-    [
-      `localDomains: []\n${CLAMD}`,
-      '1:15: localDomains: empty: no recipient gets spam headers or the subject tag',
-    ],
-    [`${LOCAL}${CLAMD}redis: { url: 'redis://127.0.0.1' }\n`, '3:8: redis: has no effect in this version'],
-    [
-      `${LOCAL}${CLAMD}quarantine: { keep: 30d }\n`,
-      '3:21: quarantine.keep: has no effect in this version (nothing is deleted by itself: keep an eye on the space)',
-    ],
-    [
-      `${LOCAL}scanners: [{ kind: rspamd }, { kind: clamd, onError: pass }]\n`,
-      '2:54: scanners[1].onError: no virus scanner has another onError than pass: when they fail, viruses are delivered (use tempfail for one of them)',
-    ],
-    [
-      `${LOCAL}scanners: [{ kind: test }]\n`,
-      '2:20: scanners[0].kind: is for trying things out: senders choose their own score (remove it where real mail is)',
-    ],
-    [
-      `${LOCAL}${CLAMD}policy: { destiny: { virus: pass } }\n`,
-      '3:29: policy.destiny.virus: viruses are delivered',
-    ],
-    [
-      `${LOCAL}${CLAMD}policy: { quarantine: [virus, banned] }\n`,
-      '3:1: policy.destiny.spam: spam mail is discarded and no copy kept (add spam to policy.quarantine)',
-    ],
-    [
-      `${LOCAL}${CLAMD}policy: { destiny: { spam: tempfail } }\n`,
-      '3:28: policy.destiny.spam: spam mail stays in the queue of Postfix (Postfix tries for days, then sends it back to its sender)',
-    ],
-    [
-      `${LOCAL}${CLAMD}listen: [{ address: '0.0.0.0:10024', trust: [0.0.0.0/0] }]\n`,
-      '3:45: listen[0].trust: everybody may send mail through here as if it were checked by Postfix (name the address of Postfix)',
-    ],
-    [
-      `${LOCAL}${CLAMD}limits: { connections: 20 }\n`,
-      '3:1: limits.concurrency: can never be reached: limits.connections is 20',
-    ],
-    [
-      `localDomains: [.example.org, mail.Example.org]\n${CLAMD}`,
-      '1:30: localDomains[1]: mail.example.org can never match: .example.org comes first',
-    ],
-    [
-      `localDomains: [example.org, example.net, example.org]\n${CLAMD}`,
-      '1:42: localDomains[2]: example.org can never match: example.org comes first',
-    ],
-    [
-      `${LOCAL}${CLAMD}policies: [{ name: x, when: {}, policy: { killLevel: 5 } }]\n`,
-      '3:54: policies[0].policy.killLevel: below tag2Level (6.2): spam with less than 6.2 points has X-Spam-Flag: NO (let the overlay set both)',
-    ],
-    [
-      `${LOCAL}${CLAMD}policies: [{ name: x, when: {}, policy: { tag2Level: 16 } }]\n`,
-      '3:54: policies[0].policy.tag2Level: above killLevel (15): spam with less than 16 points has X-Spam-Flag: NO (let the overlay set both)',
-    ],
-  ])('%j', async (source, expected) => {
-    expect(await warningsOf(source)).toEqual([expected])
   })
 })
 

@@ -3,6 +3,7 @@ import {
   compileRules,
   configSchema,
   FilterError,
+  listFileErrors,
   listFilesOf,
   rewriteInput,
   type Config,
@@ -15,7 +16,7 @@ import {
 import { stringify } from 'yaml'
 import { errorAt, explainIssues, inFileOrder, located, parsePath, valueAt } from './configErrors.ts'
 import { configWarnings } from './configWarnings.ts'
-import { readLists } from './listFiles.ts'
+import { readLists, type ListFailure } from './listFiles.ts'
 import { expandSecrets, maskSecret } from './secrets.ts'
 import { readYamlFile, type YamlFile } from './yamlFile.ts'
 
@@ -38,7 +39,7 @@ export interface LoadedConfig {
   rereadLists(): Promise<Rules>
   /** Where the value at a path such as `policies[2].when` stands in the file; absent: it is a default. */
   placeOf(path: string): ErrorPlace | undefined
-  /** What an administrator would want to know, in the order of the file. Empty: nothing. */
+  /** What an administrator would want to know, in the order of the file; looked for when asked, once. Empty: nothing. */
   readonly warnings: readonly FilterError[]
   /** The file with every default filled in, as YAML; without secrets. */
   effectiveYaml(): string
@@ -86,9 +87,10 @@ async function checkConfig(
   if (errors.length > 0 || !result.success) return { errors }
   const config: Config = deepFreeze(result.data)
   const lists = await readLists(listFilesOf(config), directory)
-  if (lists.errors.length > 0) return { errors: lists.errors }
+  if (lists.failures.length > 0) return { errors: listErrors(lists.failures, yaml) }
   const compiled = tryCompile(config, lists.files, yaml)
   if ('errors' in compiled) return compiled
+  let found: readonly FilterError[] | undefined
   return {
     config,
     rules: compiled.rules,
@@ -98,7 +100,10 @@ async function checkConfig(
       return valueAt(input, keys) === undefined ? undefined : yaml.valuePlace(keys)
     },
     rereadLists: async () => await rereadLists(config, directory),
-    warnings: inFileOrder(configWarnings(config, sources.kinds, { ...yaml, value: input })),
+    get warnings() {
+      found ??= configWarnings({ config, kinds: sources.kinds, files: lists.files }, yaml)
+      return found
+    },
     effectiveYaml: () => effectiveYaml(schema, input),
   }
 }
@@ -109,13 +114,24 @@ function tryCompile(config: Config, files: ListFiles, yaml: YamlFile): { rules: 
     return { rules: compileRules(config, files) }
   } catch (error) {
     if (!(error instanceof FilterError)) throw error
-    return { errors: [located(error, yaml)] }
+    const ofEntries = listFileErrors(config, files)
+    return { errors: ofEntries.length > 0 ? ofEntries : [located(error, yaml)] }
   }
 }
 
+/** What is wrong with a file as a whole is told where the configuration names it; then, what is wrong inside. */
+function listErrors(failures: readonly ListFailure[], yaml: YamlFile): FilterError[] {
+  const whole = failures.flatMap(({ error: { message, hint, place = {} }, path: key }) => {
+    if (place.line !== undefined) return []
+    return [errorAt(key, `${place.file}: ${message}`, { place: yaml.valuePlace(key), hint })]
+  })
+  const inside = failures.flatMap(({ error }) => (error.place?.line === undefined ? [] : [error]))
+  return [...inFileOrder(whole), ...inside]
+}
+
 async function rereadLists(config: Config, directory: string): Promise<Rules> {
-  const { files, errors } = await readLists(listFilesOf(config), directory)
-  if (errors[0]) throw errors[0]
+  const { files, failures } = await readLists(listFilesOf(config), directory)
+  if (failures[0]) throw failures[0].error
   return compileRules(config, files)
 }
 

@@ -47,14 +47,23 @@ test.each([
   [['\u001b[31m'], 'no command "\\x1b[31m" (see ecluse help)'],
   [['check'], '--config is missing (name the file: --config /etc/ecluse/ecluse.yaml)'],
   [['check', '--config='], '--config is missing (name the file: --config /etc/ecluse/ecluse.yaml)'],
-  [['check', '--config'], 'check: --config needs a value (usage: ecluse check --config FILE [--print])'],
+  [
+    ['check', '--config'],
+    'check: --config needs a value (usage: ecluse check --config FILE [--print] [--postfix DIR])',
+  ],
   [['check', '--confg', 'x'], 'check: no option --confg (did you mean "--config"?)'],
-  [['check', '--zzzzzz'], 'check: no option --zzzzzz (usage: ecluse check --config FILE [--print])'],
-  [['check', '-c', 'x'], 'check: no option -c (usage: ecluse check --config FILE [--print])'],
-  [['check', '--print=x'], 'check: --print takes no value (usage: ecluse check --config FILE [--print])'],
+  [
+    ['check', '--zzzzzz'],
+    'check: no option --zzzzzz (usage: ecluse check --config FILE [--print] [--postfix DIR])',
+  ],
+  [['check', '-c', 'x'], 'check: no option -c (usage: ecluse check --config FILE [--print] [--postfix DIR])'],
+  [
+    ['check', '--print=x'],
+    'check: --print takes no value (usage: ecluse check --config FILE [--print] [--postfix DIR])',
+  ],
   [
     ['check', 'a.yaml'],
-    'check: "a.yaml" is one argument too many (usage: ecluse check --config FILE [--print])',
+    'check: "a.yaml" is one argument too many (usage: ecluse check --config FILE [--print] [--postfix DIR])',
   ],
   [['help', 'me'], 'no command "me" (see ecluse help)'],
   [['start', '--config', 'x'], 'start: serve is not available in this version'],

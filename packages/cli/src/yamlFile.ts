@@ -139,7 +139,9 @@ function syntaxErrors(
   place: (offset: number) => ErrorPlace,
 ): FilterError[] {
   const { errors, warnings } = document
-  const all: Complaint[] = [...errors, ...warnings, ...danglingAliases(document)]
+  const all: Complaint[] = [...errors, ...warnings, ...danglingAliases(document)].map((complaint) =>
+    complaint.code === 'MISSING_CHAR' ? (openQuote(document, source) ?? complaint) : complaint,
+  )
   const doubled = all.filter(({ code }) => code === 'DUPLICATE_KEY')
   const other = all.filter(({ code }) => code !== 'DUPLICATE_KEY').toSorted((a, b) => a.pos[0] - b.pos[0])
   return [...other.slice(0, 1), ...doubled]
@@ -151,6 +153,21 @@ function syntaxErrors(
         ...(hint !== undefined && { hint }),
       })
     })
+}
+
+/** A quote that is missed at the end of the file, or of a section, is missed by the text that it begins. */
+function openQuote(document: Document, source: string): Complaint | undefined {
+  let start: number | undefined
+  visit(document, {
+    Scalar: (_, { range, type }) => {
+      const quote = type === 'QUOTE_DOUBLE' ? '"' : type === 'QUOTE_SINGLE' ? "'" : undefined
+      if (!range || quote === undefined) return undefined
+      if (range[1] - range[0] > 1 && source.charAt(range[1] - 1) === quote) return undefined
+      start = range[0]
+      return visit.BREAK
+    },
+  })
+  return start === undefined ? undefined : { code: 'OPEN_QUOTE', message: '', pos: [start, start] }
 }
 
 function danglingAliases(document: Document): Complaint[] {
@@ -173,6 +190,13 @@ function explain({ code, message, pos }: Complaint, source: string): { message: 
   if (code === 'BAD_INDENT' && message.startsWith('Flow')) {
     return { message: 'a [ or { above is not closed', hint: 'close it with ] or }' }
   }
+  if (code === 'BAD_SCALAR_START') {
+    const start = JSON.stringify(source.charAt(pos[0]))
+    return { message: `text without quotes cannot begin with ${start}`, hint: 'put it in quotes' }
+  }
+  if (code === 'BLOCK_AS_IMPLICIT_KEY' && message.startsWith('A block sequence')) {
+    return { message: 'an entry of a list stands among keys', hint: 'give all lines of the list their -' }
+  }
   return EXPLAINED[code] ?? { message: `not YAML: ${firstLine(message)}` }
 }
 
@@ -182,6 +206,18 @@ const EXPLAINED: Readonly<Record<string, { readonly message: string; readonly hi
   TAG_RESOLVE_FAILED: {
     message: 'tags such as !text are not understood',
     hint: 'put text that begins with ! in quotes',
+  },
+  BLOCK_AS_IMPLICIT_KEY: {
+    message: 'a second key stands on this line',
+    hint: 'put text that has a colon and a blank in quotes',
+  },
+  BAD_DQ_ESCAPE: {
+    message: 'in double quotes, a backslash and what follows it stand for another character',
+    hint: 'use single quotes',
+  },
+  OPEN_QUOTE: {
+    message: 'a quote that is not closed begins here',
+    hint: 'close it at the end of the text',
   },
   BAD_INDENT: {
     message: 'not indented like the lines around it',

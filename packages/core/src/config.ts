@@ -142,7 +142,7 @@ export interface ScannerConfig {
 /** Where copies are kept. */
 export interface QuarantineConfig {
   readonly directory: string
-  /** Milliseconds; read, without effect. Absent: for ever. */
+  /** Milliseconds, for `quarantine expire`: nothing is deleted by itself. Absent: for ever. */
   readonly keep?: number
 }
 

@@ -140,6 +140,7 @@ export function limitsSection() {
     deadline: duration('From the end of the message to the replies; then Postfix is told to try again.', {
       min: '1s',
       max: '590s',
+      why: 'Postfix waits for 600s: lmtp_data_done_timeout',
     }).prefault('300s'),
     idle: duration('How long a silent client is waited for.', { min: '10s', max: '1h' }).prefault('480s'),
     drain: duration('At the end: how long messages that are being looked at may go on.', {

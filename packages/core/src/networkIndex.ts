@@ -72,10 +72,29 @@ export function compileNetworkIndex(lists: readonly (readonly ListEntry[])[]): N
  */
 export function readNetworkText(text: string): { readonly key: string; readonly negated: boolean } {
   const negated = text.startsWith('!')
-  return { key: networkKey(negated ? text.slice(1) : text), negated }
+  return { key: negated ? exceptionKey(text.slice(1)) : networkKey(text), negated }
 }
 
-function readNetworkEntry(entry: ListEntry): ReturnType<typeof readNetworkText> {
+function exceptionKey(network: string): string {
+  try {
+    return networkKey(network)
+  } catch (cause) {
+    if (!(cause instanceof FilterError)) throw cause
+    const hint = network.startsWith('!')
+      ? 'one ! is enough'
+      : /^\s/.test(network)
+        ? 'no blank behind the !'
+        : cause.hint?.replace(/^write /, 'write !')
+    throw new FilterError('E_CONFIG', cause.message, { cause, ...(hint !== undefined && { hint }) })
+  }
+}
+
+/**
+ * Reads one entry.
+ *
+ * @throws FilterError E_CONFIG with the place of the entry.
+ */
+export function readNetworkEntry(entry: ListEntry): ReturnType<typeof readNetworkText> {
   try {
     return readNetworkText(entry.text)
   } catch (cause) {

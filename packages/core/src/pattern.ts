@@ -85,6 +85,7 @@ function hintFor(source: string): { hint?: string } {
   if (LOOKAROUND.test(source))
     return { hint: 'there is no lookahead and no lookbehind: write several entries' }
   if (BACKREFERENCE.test(source)) return { hint: 'there are no backreferences: write out what they repeat' }
+  if (/\{\d/.test(source)) return { hint: 'lower its repeat counts, or write several entries' }
   return {}
 }
 

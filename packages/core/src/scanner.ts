@@ -48,6 +48,8 @@ export interface ScannerKind {
   /** One sentence, shown by `ecluse scanners`. */
   readonly description: string
   readonly concerns: readonly Concern[]
+  /** Whether it may find proofs of who the sender is ('authenticated'); absent: no. */
+  readonly proves?: boolean
   /** Its own keys, beside those that every scanner has (`name`, `kind`, `timeout`, `maxSize`, `onError`). */
   readonly options: Section
   /** Values for the common keys where this kind's users expect others: `timeout`, `onError`. */

@@ -90,6 +90,7 @@ export function notesAt(schema: z.core.$ZodType, input: unknown, path: KeyPath):
   if (inner instanceof z.ZodArray) {
     return notesAt(inner.element, Array.isArray(input) ? input[Number(key)] : undefined, rest)
   }
+  if (inner instanceof z.ZodRecord) return notesAt(inner.valueType, undefined, rest)
   if (!(inner instanceof z.ZodDiscriminatedUnion)) return undefined
   const option = inner.options.find((candidate) => isOption(candidate, inner.def.discriminator, input))
   return option && notesAt(option, input, path)

@@ -35,6 +35,7 @@ export const spamd = scannerKind({
   kind: 'spamd',
   description: 'SpamAssassin: spam points, by spamd over TCP or a Unix socket',
   concerns: ['spam'],
+  proves: true,
   options: section('Options of kind spamd.', {
     address: address('Where spamd listens.').prefault('127.0.0.1:783'),
     user: text('Whose SpamAssassin preferences apply; absent: those of the site.', {
