@@ -31,7 +31,7 @@ function ecluseScanners({ clamd, spamd }) {
   ]
 }
 
-function ecluseConfig(directory, { port, nextPort, scanners, connections }) {
+function ecluseConfig(directory, { port, httpPort, nextPort, scanners, connections }) {
   return `hostname: bench.example.org
 listen:
   - { protocol: lmtp, address: "127.0.0.1:${port}" }
@@ -40,6 +40,7 @@ scanners:${yamlList(scanners)}
 localDomains: [example.org]
 spool: { directory: ${JSON.stringify(join(directory, 'spool'))} }
 quarantine: { directory: ${JSON.stringify(join(directory, 'quarantine'))} }
+http: { address: "127.0.0.1:${httpPort}" }
 limits: { concurrency: 50, connections: 200 }
 `
 }
@@ -61,7 +62,10 @@ export async function startEcluse({
   for (const folder of ['spool', 'quarantine']) await mkdir(join(own, folder), { recursive: true })
   const port = await freePort()
   const configFile = join(own, 'ecluse.yaml')
-  const text = ecluseConfig(own, { port, nextPort, scanners: ecluseScanners(scanners), connections })
+  // Another instance on this machine may have the usual one.
+  const httpPort = await freePort()
+  const ports = { port, httpPort, nextPort }
+  const text = ecluseConfig(own, { ...ports, scanners: ecluseScanners(scanners), connections })
   await writeFile(configFile, text)
   const logFile = join(own, 'ecluse.log')
   const command = [...nodeOptions, join(root, 'packages/cli/bin/ecluse.js'), 'serve', '--config', configFile]
