@@ -1,8 +1,9 @@
-import { compileAddressIndex, type AddressIndex } from './addressIndex.ts'
-import { compileAddressList, type AddressList, type AddressMatch } from './addressList.ts'
+import { addressIndexInSteps, type AddressIndex } from './addressIndex.ts'
+import type { AddressList, AddressMatch } from './addressList.ts'
 import type { ListEntry } from './listEntry.ts'
 import type { LookupKeys } from './lookupKeys.ts'
 import type { PatternPool } from './pattern.ts'
+import type { Steps } from './steps.ts'
 import { authenticates } from './authenticate.ts'
 import type { Finding, SpamSymbol } from './verdict.ts'
 
@@ -66,21 +67,19 @@ export type MailSender = (recipient: LookupKeys, proofs: readonly Finding[]) => 
 export class SenderLists {
   readonly #rules: readonly SenderRule[]
   readonly #bySender: AddressIndex
-  readonly #patterns: PatternPool
-  /** Only of rules that a message came up against: the index answers for all others. */
-  readonly #lists = new Map<number, AddressList>()
+
+  private constructor(rules: readonly SenderRule[], bySender: AddressIndex) {
+    this.#rules = rules
+    this.#bySender = bySender
+  }
 
   /**
    * @param patterns those of all lists together
    * @throws FilterError E_CONFIG for an entry that cannot be read
    */
-  constructor(rules: readonly SenderRule[], patterns: PatternPool) {
-    this.#rules = rules
-    this.#patterns = patterns
-    this.#bySender = compileAddressIndex(
-      rules.map(({ senders }) => senders),
-      { patterns },
-    )
+  static *compile(rules: readonly SenderRule[], patterns: PatternPool): Steps<SenderLists> {
+    const lists = rules.map(({ senders }) => senders)
+    return new SenderLists(rules, yield* addressIndexInSteps(lists, { patterns }))
   }
 
   /** Whether there is nothing to look up. */
@@ -125,23 +124,15 @@ export class SenderLists {
         .map((address) => ({ address, identity: 'from' as const })),
     ]
     return addresses
-      .flatMap(({ address, identity }) => {
-        const question = lookup(address)
-        return this.#bySender.match(question).flatMap((rule) => {
-          const match = this.#list(rule).match(question)
-          return match ? [{ rule, address, identity, match }] : []
-        })
-      })
+      .flatMap(({ address, identity }) =>
+        this.#bySender.find(lookup(address)).map(({ list: rule, entry, key }) => ({
+          rule,
+          address,
+          identity,
+          match: { entry, key, negated: false },
+        })),
+      )
       .toSorted((a, b) => a.rule - b.rule)
-  }
-
-  #list(rule: number): AddressList {
-    let list = this.#lists.get(rule)
-    if (!list) {
-      list = compileAddressList(this.#rules[rule]?.senders ?? [], { patterns: this.#patterns })
-      this.#lists.set(rule, list)
-    }
-    return list
   }
 
   #standing(matches: readonly SenderMatch[]): SenderStanding {
