@@ -1,41 +1,63 @@
 import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { FilterError, parseListFile, type ListEntry, type ListFiles } from '@ecluse/core'
+import { FilterError, listFileInSteps, type ListEntry } from '@ecluse/core'
+import { inTurns } from './turns.ts'
 
 /** Enough for a million addresses. */
 const MAX_BYTES = 64 * 1024 * 1024
 const PREFIX = 'file:'
 
-/** Files of entries, read. */
-export interface ReadLists {
-  readonly files: ListFiles
-  /** Their absolute paths, each once: what to watch. */
-  readonly paths: readonly string[]
-  /** Of files that cannot be read, or have lines that cannot; each with its place. */
-  readonly errors: readonly FilterError[]
+/** A file of entries as it was read. */
+export interface ListFile {
+  /** Absolute. */
+  readonly path: string
+  /** Of just before it was read: see {@link stampOf}. */
+  readonly stamp: string
+  readonly entries: readonly ListEntry[]
 }
 
+/** Files by the text that names them, `file:PATH`. */
+export type NamedLists = ReadonlyMap<string, ListFile>
+
 /**
- * Reads the files that lists of a configuration name.
+ * Reads the files that lists of a configuration name, letting others have their turn.
  *
  * @param names `file:PATH`, each once
  * @param directory where relative paths start: that of the configuration file
+ * @returns errors too, of files that cannot be read, or have lines that cannot; each with its place
  */
-export async function readLists(names: readonly string[], directory: string): Promise<ReadLists> {
-  const files = new Map<string, readonly ListEntry[]>()
-  const paths: string[] = []
+export async function readLists(
+  names: Iterable<string>,
+  directory: string,
+): Promise<{ readonly files: NamedLists; readonly errors: readonly FilterError[] }> {
+  const files = new Map<string, ListFile>()
   const errors: FilterError[] = []
   for (const name of names) {
     const file = path.resolve(directory, name.slice(PREFIX.length))
-    paths.push(file)
     try {
-      files.set(name, parseListFile(await readText(file), file))
+      const stamp = await stampOf(file)
+      const text = await readText(file)
+      files.set(name, { path: file, stamp, entries: await inTurns(listFileInSteps(text, file)) })
     } catch (error) {
       if (!(error instanceof FilterError)) throw error
       errors.push(error)
     }
   }
-  return { files, paths, errors }
+  return { files, errors }
+}
+
+/**
+ * What is another one when a file has been changed, replaced or moved away: the file's number, size and times, or why
+ * it cannot be looked at. Never rejects.
+ */
+export async function stampOf(file: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true })
+    return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code ?? 'unknown error'
+  }
 }
 
 async function readText(file: string): Promise<string> {

@@ -1,21 +1,21 @@
 import path from 'node:path'
 import {
-  compileRules,
   configSchema,
   FilterError,
   listFilesOf,
   rewriteInput,
+  rulesInSteps,
   type Config,
   type ConfigSchema,
-  type ListFiles,
   type Rules,
   type ScannerKind,
 } from '@ecluse/core'
 import { stringify } from 'yaml'
 import { errorAt, explainIssues, inFileOrder, located } from './configErrors.ts'
 import { configWarnings } from './configWarnings.ts'
-import { readLists } from './listFiles.ts'
-import { expandSecrets, maskSecret } from './secrets.ts'
+import { readLists, type ListFile, type NamedLists } from './listFiles.ts'
+import { expandSecrets, maskSecret, type SecretSources } from './secrets.ts'
+import { inTurns } from './turns.ts'
 import { readYamlFile, type YamlFile } from './yamlFile.ts'
 
 /** What the machine gives to a configuration. */
@@ -26,15 +26,23 @@ export interface ConfigSources {
   readonly hostname: string
 }
 
+/** The rules of a configuration, with the files that its lists are in as they were read last. */
+export interface LoadedRules {
+  readonly rules: Rules
+  /** Each once. */
+  readonly listFiles: readonly ListFile[]
+  /**
+   * The same configuration with these files read again; those that it does not name are nothing to it.
+   *
+   * @throws FilterError E_CONFIG with its place, when one of them cannot be read or an entry cannot be used
+   */
+  readonly reread: (paths: ReadonlySet<string>) => Promise<LoadedRules>
+}
+
 /** A configuration that can be used. */
-export interface LoadedConfig {
+export interface LoadedConfig extends LoadedRules {
   /** Frozen, with all that is in it. */
   readonly config: Config
-  readonly rules: Rules
-  /** Absolute paths of the files that its lists are in, each once. */
-  readonly listFiles: readonly string[]
-  /** Reads these files again, for the same configuration. @throws FilterError E_CONFIG with its place */
-  rereadLists(): Promise<Rules>
   /** What an administrator would want to know, in the order of the file. Empty: nothing. */
   readonly warnings: readonly FilterError[]
   /** The file with every default filled in, as YAML; without secrets. */
@@ -70,7 +78,31 @@ async function checkConfig(
   // An empty file is a file without keys.
   const input = yaml.value ?? {}
   const directory = path.dirname(path.resolve(file))
-  const { value, failures } = expandSecrets(schema, input, { env: sources.env, directory })
+  const read = readValues(schema, { ...yaml, value: input }, { env: sources.env, directory })
+  if ('errors' in read) return read
+  const { config } = read
+  const { files, errors } = await readLists(listFilesOf(config), directory)
+  if (errors.length > 0) return { errors }
+  try {
+    return {
+      ...(await loadedRules(config, files, directory)),
+      config,
+      warnings: inFileOrder(configWarnings(config, sources.kinds, { ...yaml, value: input })),
+      effectiveYaml: lazyYaml(schema, input),
+    }
+  } catch (error) {
+    // What the schema cannot see: entries of files, and all regular expressions together.
+    if (!(error instanceof FilterError)) throw error
+    return { errors: [located(error, yaml)] }
+  }
+}
+
+function readValues(
+  schema: ConfigSchema,
+  yaml: YamlFile,
+  sources: SecretSources,
+): { readonly config: Config } | RefusedConfig {
+  const { value, failures } = expandSecrets(schema, yaml.value, sources)
   const result = schema.safeParse(value)
   const lost = new Set(failures.map((failure) => JSON.stringify(failure.path)))
   const issues = result.error?.issues.filter((issue) => !lost.has(JSON.stringify(issue.path))) ?? []
@@ -78,38 +110,29 @@ async function checkConfig(
     ...failures.map(({ path: key, error: { message, hint } }) =>
       errorAt(key, message, { place: yaml.valuePlace(key), hint }),
     ),
-    ...explainIssues(issues, schema, { ...yaml, value: input }),
+    ...explainIssues(issues, schema, yaml),
   ])
   if (errors.length > 0 || !result.success) return { errors }
-  const config: Config = deepFreeze(result.data)
-  const lists = await readLists(listFilesOf(config), directory)
-  if (lists.errors.length > 0) return { errors: lists.errors }
-  const compiled = tryCompile(config, lists.files, yaml)
-  if ('errors' in compiled) return compiled
+  return { config: deepFreeze(result.data) }
+}
+
+async function loadedRules(config: Config, files: NamedLists, directory: string): Promise<LoadedRules> {
+  const entries = new Map(Array.from(files, ([name, file]) => [name, file.entries]))
   return {
-    config,
-    rules: compiled.rules,
-    listFiles: lists.paths,
-    rereadLists: async () => await rereadLists(config, directory),
-    warnings: inFileOrder(configWarnings(config, sources.kinds, { ...yaml, value: input })),
-    effectiveYaml: () => effectiveYaml(schema, input),
+    rules: await inTurns(rulesInSteps(config, entries)),
+    listFiles: [...files.values()],
+    reread: async (paths) => {
+      const names = Array.from(files).flatMap(([name, file]) => (paths.has(file.path) ? [name] : []))
+      const { files: changed, errors } = await readLists(names, directory)
+      if (errors[0]) throw errors[0]
+      return await loadedRules(config, new Map([...files, ...changed]), directory)
+    },
   }
 }
 
-/** What the schema cannot see: entries of files, and all regular expressions together. */
-function tryCompile(config: Config, files: ListFiles, yaml: YamlFile): { rules: Rules } | RefusedConfig {
-  try {
-    return { rules: compileRules(config, files) }
-  } catch (error) {
-    if (!(error instanceof FilterError)) throw error
-    return { errors: [located(error, yaml)] }
-  }
-}
-
-async function rereadLists(config: Config, directory: string): Promise<Rules> {
-  const { files, errors } = await readLists(listFilesOf(config), directory)
-  if (errors[0]) throw errors[0]
-  return compileRules(config, files)
+/** Apart, so that it keeps nothing else of the file in memory. */
+function lazyYaml(schema: ConfigSchema, input: unknown): () => string {
+  return () => effectiveYaml(schema, input)
 }
 
 function effectiveYaml(schema: ConfigSchema, input: unknown): string {

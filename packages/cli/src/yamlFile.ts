@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { FilterError, type ErrorPlace, type KeyPath } from '@ecluse/core'
+import { FilterError, type ErrorPlace, type KeyPath, type Steps } from '@ecluse/core'
 import {
   Composer,
   type CST,
@@ -15,6 +15,7 @@ import {
   type Pair,
   visit,
 } from 'yaml'
+import { inTurns } from './turns.ts'
 
 /**
  * Enough for 10,000 policies beside 100,000 senders, which are 5 MiB. Reading takes up to 90 times the size in memory,
@@ -51,7 +52,7 @@ export async function readYamlFile(
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(1, line), column: Math.max(1, col) }
   }
-  const tokens = readTokens(source, { file, lines })
+  const tokens = await inTurns(readTokens(source, { file, lines }))
   try {
     // Keys that stand twice are looked for below: the library compares each key with all others of its mapping.
     const composer = new Composer({ prettyErrors: false, version: '1.2', uniqueKeys: false })
@@ -120,7 +121,10 @@ function placeOfBadByte(bytes: Buffer): ErrorPlace {
  * Reads the tokens, which is done without recursion, and refuses those that are nested too deeply: building the
  * document recurses, and with no stack left, V8 ends the process when yaml needs a new regular expression.
  */
-function readTokens(source: string, { file, lines }: { file: string; lines: LineCounter }): CST.Token[] {
+function* readTokens(
+  source: string,
+  { file, lines }: { file: string; lines: LineCounter },
+): Steps<CST.Token[]> {
   const tokens: CST.Token[] = []
   const parser = new Parser(lines.addNewLine)
   // What its `parse` does, which hides the depth.
@@ -130,6 +134,7 @@ function readTokens(source: string, { file, lines }: { file: string; lines: Line
     if (parser.stack.length > MAX_DEPTH) {
       throw new FilterError('E_CONFIG', 'nested too deeply', { place: { file } })
     }
+    yield
   }
   for (const token of parser.end()) tokens.push(token)
   return tokens

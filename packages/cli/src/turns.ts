@@ -1,0 +1,17 @@
+import { setImmediate } from 'node:timers/promises'
+import type { Steps } from '@ecluse/core'
+
+/** Short against what a message takes, which waits for some ten turns of the event loop. */
+const TURN_MS = 2
+
+/** Does long work a few milliseconds at a time: what else there is to do, such as mail, goes on in between. */
+export async function inTurns<T>(steps: Steps<T>): Promise<T> {
+  let until = performance.now() + TURN_MS
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+    if (performance.now() < until) continue
+    await setImmediate()
+    until = performance.now() + TURN_MS
+  }
+}
