@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { FilterError, listFileInSteps, type ListEntry } from '@ecluse/core'
-import { inTurns } from './turns.ts'
+import { inTurns } from '@ecluse/daemon'
 
 /** Enough for a million addresses. */
 const MAX_BYTES = 64 * 1024 * 1024

@@ -10,12 +10,12 @@ import {
   type Rules,
   type ScannerKind,
 } from '@ecluse/core'
+import { inTurns } from '@ecluse/daemon'
 import { stringify } from 'yaml'
 import { errorAt, explainIssues, inFileOrder, located } from './configErrors.ts'
 import { configWarnings } from './configWarnings.ts'
 import { readLists, type ListFile, type NamedLists } from './listFiles.ts'
 import { expandSecrets, maskSecret, type SecretSources } from './secrets.ts'
-import { inTurns } from './turns.ts'
 import { readYamlFile, type YamlFile } from './yamlFile.ts'
 
 /** What the machine gives to a configuration. */

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
-import type { Rules } from '@ecluse/core'
+import type { Envelope, Rules } from '@ecluse/core'
 import { loadConfig } from './loadConfig.ts'
 import { Reloading } from './reload.ts'
 
@@ -19,6 +19,16 @@ senders:
   - { action: block, senders: ['file:a'] }
   - { action: block, senders: ['file:b'] }
 `
+
+const ENVELOPE: Envelope = {
+  protocol: 'lmtp',
+  mailFrom: '',
+  recipients: [],
+  smtpUtf8: false,
+  client: {},
+  peer: { helo: 'mail.example.org' },
+  listener: '127.0.0.1:10024',
+}
 
 /** A daemon's part in a reload, with what came of it. */
 async function started() {
@@ -55,10 +65,8 @@ async function started() {
     log,
   })
   const isBlocked = (user: string): boolean => {
-    const { rules } = now
-    const lookup = (address: string) => rules.lookup(address)
-    const standing = rules.senders.forMail({ mailFrom: `${user}@example.net`, authors: [] }, lookup)
-    return standing(lookup('x@example.org'), []).listed === 'blocked'
+    const mail = now.rules.forMail({ ...ENVELOPE, mailFrom: `${user}@example.net` }, [])
+    return mail.standingFor('x@example.org', []).listed === 'blocked'
   }
   const blocked = (): string[] => ['a', 'a2', 'b', 'b2', 'c'].filter(isBlocked)
   return { reloading, said, blocked, rules: () => now.rules }

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { FilterError, type ErrorPlace, type KeyPath, type Steps } from '@ecluse/core'
+import { inTurns } from '@ecluse/daemon'
 import {
   Composer,
   type CST,
@@ -15,7 +16,6 @@ import {
   type Pair,
   visit,
 } from 'yaml'
-import { inTurns } from './turns.ts'
 
 /**
  * Enough for 10,000 policies beside 100,000 senders, which are 5 MiB. Reading takes up to 90 times the size in memory,

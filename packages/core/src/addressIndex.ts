@@ -11,8 +11,10 @@ export interface AddressIndex {
   /**
    * The lists that the address is in, in ascending order, each with the entry that puts it there: what a list's own
    * match without `!` is. Never throws.
+   *
+   * @param among the lists that are of interest, in ascending order; absent: all
    */
-  readonly find: (asked: LookupKeys | string) => readonly IndexHit[]
+  readonly find: (asked: LookupKeys | string, among?: ReadonlySet<number>) => readonly IndexHit[]
   /** The numbers of these lists alone, from 0. */
   readonly match: (asked: LookupKeys | string) => readonly number[]
 }
@@ -46,13 +48,13 @@ export function* addressIndexInSteps(
     })
     if (list % LISTS_OF_STEP === LISTS_OF_STEP - 1) yield
   }
-  const find = (asked: LookupKeys | string): readonly IndexHit[] => {
+  const find = (asked: LookupKeys | string, among?: ReadonlySet<number>): readonly IndexHit[] => {
     const { address, keys } = typeof asked === 'string' ? lookupKeys(asked, options) : asked
-    if (rules.length === 0) return index.find(keys)
-    return index.find(keys, ({ decided, decide }) => {
+    if (rules.length === 0) return index.find(keys, among)
+    return index.find(keys, among, ({ decided, decide }) => {
       const answers = new Map<Pattern, boolean>()
       for (const rule of rules) {
-        if (decided(rule.list)) continue
+        if (decided(rule.list) || among?.has(rule.list) === false) continue
         const answer = answers.get(rule.pattern) ?? rule.pattern.test(address)
         answers.set(rule.pattern, answer)
         if (answer) decide(rule, rule.key)

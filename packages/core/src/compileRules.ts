@@ -49,7 +49,7 @@ export function* rulesInSteps(config: RuleConfig, files: ListFiles): Steps<Rules
   }
   const senders: SenderRule[] = []
   for (const [index, rule] of config.senders.entries()) {
-    senders.push(yield* senderRule(rule, `senders[${index}]`, lists))
+    senders.push(senderRule(rule, `senders[${index}]`, lists))
     if (index % LISTS_OF_STEP === LISTS_OF_STEP - 1) yield
   }
   return createRules({
@@ -93,12 +93,12 @@ function* policyRule(
   }
 }
 
-function* senderRule(rule: Config['senders'][number], path: string, lists: ListCompiler): Steps<SenderRule> {
+function senderRule(rule: Config['senders'][number], path: string, lists: ListCompiler): SenderRule {
   const { senders, recipients, ...rest } = rule
   return {
     ...rest,
     senders: lists.entries(senders, `${path}.senders`),
-    ...(recipients && { recipients: yield* lists.addresses(recipients, `${path}.recipients`, false) }),
+    ...(recipients && { recipients: lists.entries(recipients, `${path}.recipients`) }),
   }
 }
 

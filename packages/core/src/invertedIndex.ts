@@ -7,8 +7,14 @@ export interface InvertedIndex {
   /**
    * The lists, ascending, that have one of the keys, and first without `!`. `more` is called with those that no key has
    * decided, through `decide`, and may add to the answer.
+   *
+   * @param among ascending; absent: all. With few of them it takes a step for each and not for each list with the key.
    */
-  readonly find: (keys: readonly string[], more?: (answer: OpenAnswer) => void) => IndexHit[]
+  readonly find: (
+    keys: readonly string[],
+    among?: ReadonlySet<number>,
+    more?: (answer: OpenAnswer) => void,
+  ) => IndexHit[]
 }
 
 /** One entry of one list. */
@@ -61,7 +67,7 @@ export function invertedIndex(lists: number): InvertedIndex {
         if (listOf[old >> 1] !== posting.list) postings.set(key, [old, keep(posting)])
       } else if (listOf[(old.at(-1) ?? 0) >> 1] !== posting.list) old.push(keep(posting))
     },
-    find(keys, more) {
+    find(keys, among, more) {
       question = (question + 1) >>> 0
       if (question === 0) {
         decidedAt.fill(0)
@@ -77,10 +83,34 @@ export function invertedIndex(lists: number): InvertedIndex {
       for (const key of keys) {
         const posting = postings.get(key)
         if (posting === undefined) continue
-        for (const each of typeof posting === 'number' ? [posting] : posting) decide(read(each), key)
+        const all = typeof posting === 'number' ? [posting] : posting
+        for (const each of among ? chosen(all, among, listOf) : all) decide(read(each), key)
       }
       more?.({ decided, decide })
       return found.sort((a, b) => a.list - b.list)
     },
   }
+}
+
+/** What a binary search costs against a look at one list. */
+const SEARCH_STEPS = 20
+
+/** Of postings, by ascending list, those in the lists that are asked for. */
+function chosen(
+  postings: readonly number[],
+  among: ReadonlySet<number>,
+  listOf: readonly number[],
+): readonly number[] {
+  const list = (posting: number | undefined): number => listOf[(posting ?? 0) >> 1] as number
+  if (among.size * SEARCH_STEPS > postings.length) return postings.filter((each) => among.has(list(each)))
+  return Array.from(among).flatMap((wanted) => {
+    let low = 0
+    for (let high = postings.length; low < high;) {
+      const middle = (low + high) >> 1
+      if (list(postings[middle]) < wanted) low = middle + 1
+      else high = middle
+    }
+    const each = postings[low]
+    return each !== undefined && list(each) === wanted ? [each] : []
+  })
 }
