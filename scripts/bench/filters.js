@@ -15,6 +15,7 @@ import {
   stop,
   waitForGreeting,
 } from './processes.js'
+import { writeRuleSet } from './ruleSets.js'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -31,7 +32,8 @@ function ecluseScanners({ clamd, spamd }) {
   ]
 }
 
-function ecluseConfig(directory, { port, nextPort, scanners, connections }) {
+/** A configuration of Écluse with all it writes below `directory`. */
+export function ecluseConfig(directory, { port, nextPort, scanners, connections }) {
   return `hostname: bench.example.org
 listen:
   - { protocol: lmtp, address: "127.0.0.1:${port}" }
@@ -45,7 +47,7 @@ limits: { concurrency: 50, connections: 200 }
 }
 
 /**
- * `ecluse serve`, its log going to a file. `nodeOptions` go to Node, before the program.
+ * `ecluse serve`, its log going to a file. `nodeOptions` go to Node, before the program; `ruleSet`: see ruleSets.js.
  *
  * @throws BenchError when it does not come up
  */
@@ -56,13 +58,14 @@ export async function startEcluse({
   scanners = {},
   connections = 20,
   nodeOptions = [],
+  ruleSet = 'none',
 }) {
   const own = join(directory, `ecluse-${name}`)
   for (const folder of ['spool', 'quarantine']) await mkdir(join(own, folder), { recursive: true })
   const port = await freePort()
   const configFile = join(own, 'ecluse.yaml')
   const text = ecluseConfig(own, { port, nextPort, scanners: ecluseScanners(scanners), connections })
-  await writeFile(configFile, text)
+  await writeFile(configFile, text + writeRuleSet(own, ruleSet))
   const logFile = join(own, 'ecluse.log')
   const command = [...nodeOptions, join(root, 'packages/cli/bin/ecluse.js'), 'serve', '--config', configFile]
   const child = start(process.execPath, command, { logFile })
