@@ -68,7 +68,7 @@ export function createRules({ isOwn, ...parts }: RuleParts): Rules {
       facts,
       policyFor: (recipient) => mailPolicies.policyFor(lookup(recipient)),
       overlaysFor: (recipient) => mailPolicies.overlaysFor(lookup(recipient)),
-      standingFor: (recipient, proofs) => standing(lookup(recipient), proofs),
+      standingFor: (recipient, proofs) => standing(() => lookup(recipient), proofs),
     }
   }
   return {

@@ -63,8 +63,8 @@ export function listSymbol({ points }: SenderStanding): SpamSymbol {
   return { name: 'AM.WBL', score: points }
 }
 
-/** The standing of one message's sender, for each recipient. */
-export type MailSender = (recipient: LookupKeys, proofs: readonly Finding[]) => SenderStanding
+/** The standing of one message's sender, for each recipient, who is only asked for where a rule is for some. */
+export type MailSender = (recipient: () => LookupKeys, proofs: readonly Finding[]) => SenderStanding
 
 /** The lists of senders, together. */
 export class SenderLists {
@@ -124,7 +124,7 @@ export class SenderLists {
     const author = facts.authors.length === 1 ? facts.authors[0] : undefined
     const identities = { mailFrom: facts.mailFrom, ...(author !== undefined && { author }) }
     return (recipient, proofs) => {
-      const found = rulesForSome.size === 0 ? [] : this.#byRecipient.find(recipient, rulesForSome)
+      const found = rulesForSome.size === 0 ? [] : this.#byRecipient.find(recipient(), rulesForSome)
       const named = found.flatMap(({ list, entry, key }) =>
         (forSome.get(list) ?? []).map((hit) => ({ ...hit, recipient: { entry, key, negated: false } })),
       )
