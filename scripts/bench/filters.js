@@ -15,6 +15,7 @@ import {
   stop,
   waitForGreeting,
 } from './processes.js'
+import { writeRuleSet } from './ruleSets.js'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -31,7 +32,8 @@ function ecluseScanners({ clamd, spamd }) {
   ]
 }
 
-function ecluseConfig(directory, { port, httpPort, nextPort, scanners, connections }) {
+/** A configuration of Écluse with all it writes below `directory`. */
+export function ecluseConfig(directory, { port, httpPort, nextPort, scanners, connections }) {
   return `hostname: bench.example.org
 listen:
   - { protocol: lmtp, address: "127.0.0.1:${port}" }
@@ -46,7 +48,7 @@ limits: { concurrency: 50, connections: 200 }
 }
 
 /**
- * `ecluse serve`, its log going to a file. `nodeOptions` go to Node, before the program.
+ * `ecluse serve`, its log going to a file. `nodeOptions` go to Node, before the program; `ruleSet`: see ruleSets.js.
  *
  * @throws BenchError when it does not come up
  */
@@ -57,6 +59,7 @@ export async function startEcluse({
   scanners = {},
   connections = 20,
   nodeOptions = [],
+  ruleSet = 'none',
 }) {
   const own = join(directory, `ecluse-${name}`)
   for (const folder of ['spool', 'quarantine']) await mkdir(join(own, folder), { recursive: true })
@@ -66,7 +69,7 @@ export async function startEcluse({
   const httpPort = await freePort()
   const ports = { port, httpPort, nextPort }
   const text = ecluseConfig(own, { ...ports, scanners: ecluseScanners(scanners), connections })
-  await writeFile(configFile, text)
+  await writeFile(configFile, text + writeRuleSet(own, ruleSet))
   const logFile = join(own, 'ecluse.log')
   const command = [...nodeOptions, join(root, 'packages/cli/bin/ecluse.js'), 'serve', '--config', configFile]
   const child = start(process.execPath, command, { logFile })

@@ -137,9 +137,10 @@ export function lastLine(file) {
 const workers = {
   load: new URL('./load.js', import.meta.url),
   scan: new URL('./scan.js', import.meta.url),
+  rules: new URL('./rulesWork.js', import.meta.url),
 }
 
-/** Runs a worker, `load` or `scan`, in its own process, with `options`; resolves with what it answers. */
+/** Runs a worker, by its name above, in its own process, with `options`; resolves with what it answers. */
 export async function runWorker(name, options) {
   const child = fork(workers[name], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   running.add(child)

@@ -5,6 +5,7 @@
 import { availableParallelism } from 'node:os'
 import { measureMemory } from './memory.js'
 import { measurePostfix } from './postfix.js'
+import { ruleRows } from './rules.js'
 import {
   loadThrough,
   scannerAlone,
@@ -167,4 +168,5 @@ export const rows = [
     target: { atMost: 150, unit: 'MB' },
     measure: measureMemory,
   },
+  ...ruleRows,
 ]

@@ -10,9 +10,14 @@ const protocol = 'lmtp'
 
 /**
  * Starts Écluse and, where it is there, amavisd-new, each in front of a sink of its own, runs `work` with them, and
- * ends them. `scanners`: services of the test kit; `children`: as many workers has amavisd-new.
+ * ends them. `scanners`: services of the test kit; `children`: as many workers has amavisd-new; `ruleSet`: what
+ * rules Écluse has.
  */
-export async function withFilters(bench, { name, scanners, children, connections, sinkOptions }, work) {
+export async function withFilters(
+  bench,
+  { name, scanners, children, connections, sinkOptions, ruleSet },
+  work,
+) {
   const { directory } = bench
   const open = []
   try {
@@ -22,7 +27,7 @@ export async function withFilters(bench, { name, scanners, children, connections
       const logFile = join(directory, `sink-${name}-${port}.log`)
       const sink = await startSharedSink({ port, protocol: 'smtp', logFile, options: sinkOptions })
       open.push(sink)
-      const options = { directory, name, nextPort: port, scanners, children, connections }
+      const options = { directory, name, nextPort: port, scanners, children, connections, ruleSet }
       const filter = await startFilter({ ...options, nodeOptions: bench.nodeOptions })
       open.push(filter)
       started.push({ ...filter, sink })

@@ -1,14 +1,8 @@
 import { constants } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
+import { open, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import {
-  FilterError,
-  parseListFile,
-  type KeyPath,
-  type ListEntry,
-  type ListFiles,
-  type NamedList,
-} from '@ecluse/core'
+import { FilterError, listFileInSteps, type KeyPath, type ListEntry, type NamedList } from '@ecluse/core'
+import { inTurns } from '@ecluse/daemon'
 
 /** Enough for a million addresses. */
 const MAX_BYTES = 64 * 1024 * 1024
@@ -22,35 +16,55 @@ export interface ListFailure {
   readonly path: KeyPath
 }
 
-/** Files of entries, read. */
-export interface ReadLists {
-  readonly files: ListFiles
-  /** Their absolute paths, each once: what to watch. */
-  readonly paths: readonly string[]
-  /** Of files that cannot be read, or have lines that cannot. Empty: all is well. */
-  readonly failures: readonly ListFailure[]
+/** A file of entries as it was read. */
+export interface ListFile {
+  /** Absolute. */
+  readonly path: string
+  /** Of just before it was read: see {@link stampOf}. */
+  readonly stamp: string
+  readonly entries: readonly ListEntry[]
 }
 
+/** Files by the text that names them, `file:PATH`. */
+export type NamedLists = ReadonlyMap<string, ListFile>
+
 /**
- * Reads the files that lists of a configuration name.
+ * Reads the files that lists of a configuration name, letting others have their turn.
  *
  * @param directory where relative paths start: that of the configuration file
+ * @returns errors too, of files that cannot be read, or have lines that cannot; each with its place
  */
-export async function readLists(lists: readonly NamedList[], directory: string): Promise<ReadLists> {
-  const files = new Map<string, readonly ListEntry[]>()
-  const paths: string[] = []
+export async function readLists(
+  lists: readonly NamedList[],
+  directory: string,
+): Promise<{ readonly files: NamedLists; readonly failures: readonly ListFailure[] }> {
+  const files = new Map<string, ListFile>()
   const failures: ListFailure[] = []
   for (const { name, path: named } of lists) {
     const file = path.resolve(directory, name.slice(PREFIX.length))
-    paths.push(file)
     try {
-      files.set(name, parseListFile(await readText(file), file))
+      const stamp = await stampOf(file)
+      const text = await readText(file)
+      files.set(name, { path: file, stamp, entries: await inTurns(listFileInSteps(text, file)) })
     } catch (error) {
       if (!(error instanceof FilterError)) throw error
       failures.push({ error, path: named })
     }
   }
-  return { files, paths, failures }
+  return { files, failures }
+}
+
+/**
+ * What is another one when a file has been changed, replaced or moved away: the file's number, size and times, or why
+ * it cannot be looked at. Never rejects.
+ */
+export async function stampOf(file: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true })
+    return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code ?? 'unknown error'
+  }
 }
 
 const READ_ERRORS: Readonly<Record<string, readonly [string, string?]>> = {

@@ -54,7 +54,7 @@ describe('a file that cannot be read', () => {
 
   test.each([
     ['not UTF-8', Buffer.from('# caf\xe9\n', 'latin1'), ':1:6: not UTF-8 text (save it as UTF-8)'],
-    ['too large', `${LOCAL}${'#'.repeat(1024 * 1024)}`, ': larger than 1MiB (is this the right file?)'],
+    ['too large', `${LOCAL}${'#'.repeat(16 * 1024 * 1024)}`, ': larger than 16MiB (is this the right file?)'],
     ['nested too deeply', '['.repeat(100_000), ': nested too deeply'],
     ['nested too deeply in braces', '{a: '.repeat(50_000), ': nested too deeply'],
   ])('is %s', async (_, source, message) => {

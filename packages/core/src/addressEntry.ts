@@ -24,6 +24,8 @@ const LITERAL = /^\[[^\s[\]@]+\]$/
 const CONTROL = /[\x00-\x1f\x7f]/
 const PLAIN_USER = /^[^\s"(),:;<>@[\\\]]+$/
 const QUOTED_USER = /^"(?:[^"\\]|\\[^])*"$/
+/** An address or domain that is its own key, as nearly all entries are; every other one is looked at more closely. */
+const OWN_KEY = /^(?:[a-z0-9][a-z0-9._+=-]*@|\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+){0,18}$/
 const EXPECTED = 'expected an address, user@, a domain, .domain, ".", "<>" or /regular expression/'
 
 /**
@@ -46,6 +48,7 @@ export function readAddressEntry(entry: ListEntry, patterns: PatternPool): Addre
  * @throws FilterError E_CONFIG without a place.
  */
 export function readAddressText(whole: string, patterns: PatternPool): Omit<AddressRule, 'entry'> {
+  if (whole.length <= DOMAIN_LENGTH && OWN_KEY.test(whole)) return { negated: false, key: whole }
   const negated = whole.startsWith('!')
   const text = negated ? whole.slice(1) : whole
   if (text.startsWith('/')) return { negated, key: text, pattern: readPattern(text, patterns) }

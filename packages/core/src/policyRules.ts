@@ -1,15 +1,16 @@
-import { compileAddressIndex, type AddressIndex } from './addressIndex.ts'
+import { addressIndexInSteps, type AddressIndex } from './addressIndex.ts'
 import type { AddressList, AddressMatch } from './addressList.ts'
 import type { ListEntry } from './listEntry.ts'
 import type { LookupKeys } from './lookupKeys.ts'
 import {
-  compileNetworkIndex,
+  networkIndexInSteps,
   type NetworkIndex,
   type NetworkList,
   type NetworkMatch,
 } from './networkIndex.ts'
 import type { PatternPool } from './pattern.ts'
 import { overlayPolicy, type Policy, type PolicyOverlay } from './policy.ts'
+import type { Steps } from './steps.ts'
 
 /** What an overlay is for: every condition that is there must hold; of a list, any entry. */
 export interface PolicyConditions {
@@ -88,18 +89,29 @@ export class PolicyRules {
   readonly #always: readonly number[]
   readonly #combinations = new Map<string, Policy>()
 
-  /** @param patterns those that the conditions of all overlays were compiled with */
-  constructor(base: Policy, rules: readonly PolicyRule[], patterns: PatternPool) {
+  private constructor(base: Policy, rules: readonly PolicyRule[], indexes: RuleIndexes) {
     this.#base = base
     this.#rules = rules
+    this.#byRecipient = indexes.recipients
+    this.#bySender = indexes.senders
+    this.#byClient = indexes.clients
+    this.#byListener = byListener(rules)
+    this.#always = [...leading(rules, 'originating').numbers, ...leading(rules, undefined).numbers]
+  }
+
+  /**
+   * @param patterns those that the conditions of all overlays were compiled with
+   * @throws FilterError E_CONFIG for an entry that cannot be read
+   */
+  static *compile(base: Policy, rules: readonly PolicyRule[], patterns: PatternPool): Steps<PolicyRules> {
     const recipients = leading(rules, 'recipients')
     const senders = leading(rules, 'senders')
     const clients = leading(rules, 'clients')
-    this.#byRecipient = { ...recipients, index: compileAddressIndex(recipients.lists, { patterns }) }
-    this.#bySender = { ...senders, index: compileAddressIndex(senders.lists, { patterns }) }
-    this.#byClient = { ...clients, index: compileNetworkIndex(clients.lists) }
-    this.#byListener = byListener(rules)
-    this.#always = [...leading(rules, 'originating').numbers, ...leading(rules, undefined).numbers]
+    return new PolicyRules(base, rules, {
+      recipients: { ...recipients, index: yield* addressIndexInSteps(recipients.lists, { patterns }) },
+      senders: { ...senders, index: yield* addressIndexInSteps(senders.lists, { patterns }) },
+      clients: { ...clients, index: yield* networkIndexInSteps(clients.lists) },
+    })
   }
 
   get rules(): readonly PolicyRule[] {
@@ -115,16 +127,16 @@ export class PolicyRules {
     if (this.#rules.length === 0) {
       return { policyFor: () => this.#base, overlaysFor: () => [], conditionsOf: () => [] }
     }
-    const known = new Map<number, readonly ConditionResult[]>()
-    const resultsOf = (number: number): readonly ConditionResult[] => {
-      let results = known.get(number)
-      if (!results) {
-        results = mailConditions(this.#rules[number]?.when ?? {}, facts)
-        known.set(number, results)
+    const known = new Map<number, boolean>()
+    const holds = (number: number): boolean => {
+      let answer = known.get(number)
+      if (answer === undefined) {
+        const rule = this.#rules[number]
+        answer = rule !== undefined && otherConditions(rule.when, facts).every((result) => result.holds)
+        known.set(number, answer)
       }
-      return results
+      return answer
     }
-    const holds = (number: number): boolean => resultsOf(number).every((result) => result.holds)
     const forAll = [
       ...this.#always,
       ...(this.#byListener.get(facts.listener) ?? []),
@@ -137,8 +149,9 @@ export class PolicyRules {
       overlaysFor,
       policyFor: (recipient) => this.#combine(overlaysFor(recipient)),
       conditionsOf: (number, recipient) => {
-        const list = this.#rules[number]?.when.recipients
-        const results = resultsOf(number)
+        const when = this.#rules[number]?.when ?? {}
+        const list = when.recipients
+        const results = mailConditions(when, facts)
         return list ? [...results, inAddresses('recipients', list, recipient)] : results
       },
     }
@@ -170,8 +183,13 @@ export class PolicyRules {
   }
 }
 
-/** The condition that an overlay is found by: the one that probably fits the fewest messages. */
-function leadingCondition(when: PolicyConditions): keyof PolicyConditions | undefined {
+/**
+ * The condition that an overlay is found by: the one that probably fits the fewest messages. Its list is only asked
+ * through the index, for messages.
+ */
+export function leadingCondition(
+  when: Readonly<Partial<Record<keyof PolicyConditions, unknown>>>,
+): keyof PolicyConditions | undefined {
   return (['recipients', 'senders', 'clients', 'listeners', 'originating'] as const).find(
     (condition) => when[condition] !== undefined,
   )
@@ -184,6 +202,12 @@ interface Leading {
 }
 
 type Numbered<I> = Leading & { readonly index: I }
+
+interface RuleIndexes {
+  readonly recipients: Numbered<AddressIndex>
+  readonly senders: Numbered<AddressIndex>
+  readonly clients: Numbered<NetworkIndex>
+}
 
 function leading(rules: readonly PolicyRule[], condition: keyof PolicyConditions | undefined): Leading {
   const numbers = rules.flatMap(({ when }, number) => (leadingCondition(when) === condition ? [number] : []))
@@ -218,6 +242,20 @@ function byListener(rules: readonly PolicyRule[]): Map<string, number[]> {
     }
   }
   return found
+}
+
+/** As mailConditions, for an overlay whose leading list has been found to hold. */
+function otherConditions(when: PolicyConditions, facts: MailFacts): ConditionResult[] {
+  const { senders, clients, ...others } = when
+  const first = leadingCondition(when)
+  return mailConditions(
+    {
+      ...others,
+      ...(senders && first !== 'senders' && { senders }),
+      ...(clients && first !== 'clients' && { clients }),
+    },
+    facts,
+  )
 }
 
 /** Every condition but the one about the recipient. */

@@ -6,6 +6,7 @@ import type { ConditionResult, MailFacts, PolicyRules } from './policyRules.ts'
 import type { SenderLists, SenderStanding } from './senderLists.ts'
 import type { Finding } from './verdict.ts'
 import { lookupKeys, type LookupKeys } from './lookupKeys.ts'
+import { finish, type Steps } from './steps.ts'
 
 /** Everything about recipients, senders and clients that a configuration says, ready to be asked. */
 export interface Rules {
@@ -28,6 +29,8 @@ export interface Rules {
    * @param authors addresses of From:, as received
    */
   forMail(envelope: Envelope, authors: readonly string[]): MailRules
+  /** The same, for use while other mail waits: a step for each address of the sender. */
+  mailInSteps(envelope: Envelope, authors: readonly string[]): Steps<MailRules>
   /** An address as lists are asked for it. */
   lookup(address: string): LookupKeys
 }
@@ -57,32 +60,34 @@ export function createRules({ own, ...parts }: RuleParts): Rules {
   const { isLocal, recipientDelimiter: delimiter, policies, senders } = parts
   const lookup = (address: string): LookupKeys => lookupKeys(address, { delimiter, local: isLocal(address) })
   const isOwn = (address: string): boolean => own.match(address)?.negated === false
+  function* mailInSteps(envelope: Envelope, authors: readonly string[]): Steps<MailRules> {
+    const { mailFrom, client, listener } = envelope
+    const facts: MailFacts = {
+      originating: isOriginating(envelope, isOwn),
+      listener,
+      ...(client.address !== undefined && { client: client.address }),
+      sender: lookup(mailFrom),
+    }
+    const mailPolicies = policies.forMail(facts)
+    const standing = yield* senders.forMail({ mailFrom, authors }, lookup)
+    return {
+      facts,
+      policyFor: (recipient) => mailPolicies.policyFor(lookup(recipient)),
+      overlaysFor: (recipient) => mailPolicies.overlaysFor(lookup(recipient)),
+      conditionsFor(recipient) {
+        const asked = lookup(recipient)
+        return (number) => mailPolicies.conditionsOf(number, asked)
+      },
+      standingFor: (recipient, proofs) => standing(() => lookup(recipient), proofs),
+    }
+  }
   return {
     ...parts,
     wantsAuthors: !senders.empty,
     lookup,
     networkOf: (address) => own.match(address),
     directionOf: (envelope) => directionOf(isOriginating(envelope, isOwn), envelope, isLocal),
-    forMail(envelope, authors) {
-      const { mailFrom, client, listener } = envelope
-      const facts: MailFacts = {
-        originating: isOriginating(envelope, isOwn),
-        listener,
-        ...(client.address !== undefined && { client: client.address }),
-        sender: lookup(mailFrom),
-      }
-      const mailPolicies = policies.forMail(facts)
-      const standing = senders.forMail({ mailFrom, authors }, lookup)
-      return {
-        facts,
-        policyFor: (recipient) => mailPolicies.policyFor(lookup(recipient)),
-        overlaysFor: (recipient) => mailPolicies.overlaysFor(lookup(recipient)),
-        conditionsFor(recipient) {
-          const asked = lookup(recipient)
-          return (number) => mailPolicies.conditionsOf(number, asked)
-        },
-        standingFor: (recipient, proofs) => standing(lookup(recipient), proofs),
-      }
-    },
+    mailInSteps,
+    forMail: (envelope, authors) => finish(mailInSteps(envelope, authors)),
   }
 }

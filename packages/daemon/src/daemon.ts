@@ -61,6 +61,8 @@ export interface Daemon {
  * @throws FilterError E_LISTEN, E_SPOOL, E_QUARANTINE; everything started is stopped then
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  // What lives as long as the daemon must not hold all options: the first rules are let go of when others come.
+  const { log, receivers: wanted } = options
   const stack = new ReleaseStack()
   try {
     const { intake, readiness, metrics, reloader } = await openParts(options, stack)
@@ -70,13 +72,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const receivers: Receiver[] = []
     stack.push(async () => await drain(intake, receivers, reloader.current.drainMs))
     stack.push(() => reloader.stop())
-    for (const receiver of options.receivers) {
-      receivers.push(
-        await createReceiver(receiver, intake, (event) => tellOf(event, { log: options.log, metrics })),
-      )
+    for (const receiver of wanted) {
+      receivers.push(await createReceiver(receiver, intake, (event) => tellOf(event, { log, metrics })))
     }
     return {
-      addresses: addressesOf(options.receivers, receivers, http),
+      addresses: addressesOf(wanted, receivers, http),
       receivers,
       versions: () => readiness.versions(),
       notReady: () => readiness.notReady(),
@@ -135,14 +135,14 @@ interface OpenedParts {
 
 /** Everything between listener and next hop; asked once whether it answers. */
 async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<OpenedParts> {
-  const { hostname, log } = options
+  const { hostname, log, drainMs } = options
   const spool = createSpool(options.spool)
   const quarantine = createFileStore(options.quarantineDirectory)
   await Promise.all([spool.prepare(), quarantine.prepare()])
 
   const reinjector = createReinjector(options.reinject)
   // A next hop that does not answer QUIT must not hold us up.
-  stack.push(() => atMost(Math.min(LEAVE_MS, options.drainMs), reinjector.close()))
+  stack.push(() => atMost(Math.min(LEAVE_MS, drainMs), reinjector.close()))
   const metrics: Metrics = new Metrics({
     inFlight: () => intake.inFlight,
     quarantineBytes: async () => (await quarantine.usage()).bytes,

@@ -22,10 +22,12 @@ import {
   type Rules,
   type ScanResult,
   type SmtpReply,
+  type Steps,
 } from '@ecluse/core'
 import { editMessage, readAuthenticationResults, readAuthors, type Reinjector } from '@ecluse/mail'
 import { quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
 import { scanAll } from '@ecluse/scanners'
+import { inTurns } from './turns.ts'
 
 /** What a message is judged by: the same for every message until a reload. */
 export interface JudgeParts {
@@ -143,8 +145,11 @@ export async function judge(
   const { hostname, alertHeader, rules } = parts
   const clock = stopwatch()
   const authors = rules.wantsAuthors ? readAuthors(message.header) : []
-  const mailRules = rules.forMail(envelope, authors)
-  const policies = envelope.recipients.map(({ address }) => mailRules.policyFor(address))
+  const mailRules = await inTurns(rules.mailInSteps(envelope, authors), signal)
+  const policies = await inTurns(
+    oneByOne(envelope.recipients, ({ address }) => mailRules.policyFor(address)),
+    signal,
+  )
   const wanted = wantedScanners(parts.scanners, policies)
 
   const scans = await scanAll(wanted, { message, envelope, hostname }, signal)
@@ -152,7 +157,7 @@ export async function judge(
 
   const proofs = rules.wantsAuthors ? proofsOf(scans, message, rules) : []
   const assessmentFor = assessOnce(scans)
-  const decided = envelope.recipients.map((recipient, index) => {
+  const decideFor = (recipient: Recipient, index: number): Decision => {
     const policy = policies[index] ?? mailRules.policyFor(recipient.address)
     const about = {
       policy,
@@ -162,13 +167,27 @@ export async function judge(
       softBounce: rules.softBounce,
     }
     return decide(recipient, about, assessmentFor(policy))
-  })
+  }
+  const decided = await inTurns(oneByOne(envelope.recipients, decideFor), signal)
   const decisions = isSettled(envelope, decided) ? decided : decided.map(withoutCopy)
   const { recipientDelimiter } = rules
   const context = { id: message.id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
   const plan = planDeliveries(decisions, context)
   times.decide = clock()
   return { context, rules: mailRules, authors, scans, proofs, decisions, plan }
+}
+
+/** A step for each recipient: a lookup may take long, and there may be many. */
+function* oneByOne<R>(
+  recipients: readonly Recipient[],
+  work: (recipient: Recipient, index: number) => R,
+): Steps<R[]> {
+  const results: R[] = []
+  for (const [index, recipient] of recipients.entries()) {
+    results.push(work(recipient, index))
+    yield
+  }
+  return results
 }
 
 /** Those that somebody wants: what the others find is of no use to the rest. */

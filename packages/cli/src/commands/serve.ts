@@ -1,8 +1,9 @@
 import { createLog, startDaemon, stderrTarget, type Daemon, type Log } from '@ecluse/daemon'
-import { CONFIG_OPTION, configFile, type Command } from '../command.ts'
+import { CONFIG_OPTION, configFile, type Command, type Surroundings } from '../command.ts'
 import { tuneHeap } from '../heap.ts'
 import { loadConfig } from '../loadConfig.ts'
-import { reloading } from '../reload.ts'
+import { watchLists } from '../listWatch.ts'
+import { Reloading, rulesAlone } from '../reload.ts'
 import { describeError } from '../terminal.ts'
 import { daemonOptions } from '../wiring.ts'
 
@@ -15,26 +16,44 @@ export const serve: Command = {
   options: { config: CONFIG_OPTION },
   async run(args, around) {
     const hangups = watchHangups()
-    const file = configFile(args)
-    const loaded = await loadConfig(file, around)
-    if ('errors' in loaded) {
-      for (const error of loaded.errors) around.complain(describeError(error))
-      return 2
-    }
-    const { config } = loaded
-    const log = createLog(config.log.level, config.log.format, stderrTarget())
-    for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
-    const stopped = stopSignal()
-    tuneHeap()
-    const daemon = await startDaemon(await daemonOptions(loaded, log))
-    announce(daemon, log)
-    hangups.listen(reloading({ daemon, config, file, around, log }))
+    const service = await startService(configFile(args), around)
+    if (!service) return 2
+    const { daemon, reloading, log, stopped } = service
+    hangups.listen(() => reloading.reload())
+    const watch = watchLists(reloading)
     around.out(`ready ${daemon.addresses.join(', ')}\n`)
     log.info({ signal: await stopped }, 'stopping')
+    watch.close()
     await daemon.close()
     log.info({}, 'stopped')
     return 0
   },
+}
+
+interface Service {
+  readonly daemon: Daemon
+  readonly reloading: Reloading
+  readonly log: Log
+  /** Gives the signal that shall end it. */
+  readonly stopped: Promise<string>
+}
+
+/** Absent: the configuration cannot be used, which has been told. */
+async function startService(file: string, around: Surroundings): Promise<Service | undefined> {
+  const loaded = await loadConfig(file, around)
+  if ('errors' in loaded) {
+    for (const error of loaded.errors) around.complain(describeError(error))
+    return undefined
+  }
+  const { config, warnings } = loaded
+  const log = createLog(config.log.level, config.log.format, stderrTarget())
+  for (const warning of warnings) log.warn({ warning: describeError(warning) }, 'configuration')
+  const stopped = stopSignal()
+  tuneHeap()
+  const daemon = await startDaemon(await daemonOptions(loaded, log))
+  announce(daemon, log)
+  const lists = rulesAlone(loaded)
+  return { daemon, log, stopped, reloading: new Reloading({ daemon, config, lists, file, around, log }) }
 }
 
 function announce(daemon: Daemon, log: Log): void {
