@@ -243,6 +243,7 @@ export class SegmentStore {
       if (segment.table.count === 0) {
         this.#segments = this.#segments.filter((other) => other !== segment)
         this.#expired.add(segment.path)
+        await this.removeExpired()
       }
       throw err
     }

@@ -106,7 +106,7 @@ export async function recall(
   key: string,
   recipients: readonly string[] = [ANNA, BOB],
 ): Promise<Record<string, LedgerResult>> {
-  const attempt = await ledger.begin(key, recipients, NEVER)
+  const attempt = await ledger.begin(key, recipients, new AbortController().signal)
   attempt.end()
   return Object.fromEntries(attempt.done)
 }
