@@ -18,7 +18,7 @@ export interface FileLedgerOptions {
 
 /**
  * A ledger in files `ledger-TIME-RANDOM.log` of mode 0600, one line for each record. Memory holds where the records of a
- * message are, not what they say: 11 to 32 bytes for each.
+ * message are, not what they say: 11 to 22 bytes for each record.
  */
 export function createFileLedger(options: FileLedgerOptions): Ledger {
   return new FileLedger(options)

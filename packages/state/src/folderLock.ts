@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { link, lstat, open, rename, unlink } from 'node:fs/promises'
 import { createConnection, createServer, type Server } from 'node:net'
-import { platform } from 'node:os'
 import { join } from 'node:path'
 import { FilterError } from '@ecluse/core'
 import { codeOf } from './ledgerError.ts'
@@ -28,7 +28,8 @@ export interface FolderLock {
 export async function lockFolder(directory: string): Promise<FolderLock> {
   const folder = await open(directory)
   // A socket's path holds some 100 bytes only, and must go on to mean this folder when another takes its name.
-  const inside = platform() === 'linux' ? `/proc/self/fd/${folder.fd}` : directory
+  const short = `/proc/self/fd/${folder.fd}`
+  const inside = existsSync(short) ? short : directory
   const lock = join(inside, LOCK)
   const ours = `${lock}.${randomBytes(4).toString('hex')}`
   let server: Server | undefined

@@ -91,6 +91,29 @@ withMount('begins nothing on a full disk, and goes on when there is room', async
   }
 })
 
+withMount('does not start on a full disk, and does when there is room, with what it remembered', async () => {
+  await mkdir(kit.directory)
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', kit.directory])
+  try {
+    await put(await kit.start(), 0)
+    await kit.closeAll()
+    const filler = join(kit.directory, 'filler')
+    await expect(writeFile(filler, Buffer.alloc(100_000))).rejects.toMatchObject({ code: 'ENOSPC' })
+    const ledger = kit.create()
+    await expect(ledger.prepare()).rejects.toMatchObject({
+      code: 'E_LEDGER',
+      hint: expect.stringContaining('full'),
+    })
+    await rm(filler)
+    expect(await ledger.prepare()).toEqual({ entries: 1, damaged: 0 })
+    await put(ledger, 1)
+    expect(await known(ledger, 2)).toEqual([0, 1])
+    await kit.closeAll()
+  } finally {
+    execFileSync('umount', [kit.directory])
+  }
+})
+
 withMount('does not start on a file system that is read-only, and does later', async () => {
   await mkdir(kit.directory)
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', kit.directory])

@@ -10,9 +10,8 @@ import { newSegment, readPlace, scanSegment, segmentName, segmentTime, type Segm
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, O_WRONLY } = constants
 /** Files that a time to live is divided into: what has expired goes in steps of a sixteenth of it. */
 const SEGMENTS_PER_TTL = 16
-/** Of one file, so that its table grows in steps that take some milliseconds at most. */
-const MAX_RECORDS = 100_000
-const MAX_BYTES = 64 * 1024 * 1024
+/** So that the table of one file grows in steps of some milliseconds at most, and places fit in 32 bits. */
+const FILE_LIMITS: FileLimits = { records: 100_000, bytes: 64 * 1024 * 1024 }
 /** How long it may go unnoticed that the folder was removed or replaced. */
 const PLACE_CHECK_MS = 1000
 // A block: a smaller one may find room in the last block of a file on a full disk.
@@ -46,10 +45,18 @@ interface OpenSegment {
   readonly lock: FolderLock
 }
 
+/** A file that has come so far is followed by a new one. */
+export interface FileLimits {
+  readonly records: number
+  readonly bytes: number
+}
+
 export interface SegmentStoreOptions {
   readonly directory: string
   readonly ttlMs: number
   readonly disk: Disk
+  /** Absent: 100,000 records, 64 MiB. */
+  readonly limits?: FileLimits
 }
 
 /**
@@ -78,6 +85,7 @@ export class SegmentStore {
   async prepare(now: number): Promise<number> {
     const { directory } = this.#options
     await this.#takeFolder()
+    this.#segments = []
     let damagedLines = 0
     for (const { path, createdAt } of await listSegments(directory)) {
       const scanned = await scanSegment(path, createdAt)
@@ -205,8 +213,9 @@ export class SegmentStore {
 
   #isFull({ createdAt, sizeBytes, table }: Segment, now: number): boolean {
     if (table.count === 0) return false
-    if (table.count >= MAX_RECORDS || sizeBytes >= MAX_BYTES) return true
-    return Math.abs(now - createdAt) >= this.#options.ttlMs / SEGMENTS_PER_TTL
+    const { ttlMs, limits = FILE_LIMITS } = this.#options
+    if (table.count >= limits.records || sizeBytes >= limits.bytes) return true
+    return Math.abs(now - createdAt) >= ttlMs / SEGMENTS_PER_TTL
   }
 
   async #takeFolder(): Promise<FolderLock> {
