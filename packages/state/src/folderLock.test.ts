@@ -98,6 +98,16 @@ test('is lost with its folder, and does not take the lock of another one with it
   expect(await other.isHeld()).toBe(true)
 })
 
+test('is lost to whoever takes it after somebody has removed it, and does not take that with it', async () => {
+  const lock = await take()
+  await rm(join(directory, 'ledger.lock'))
+  expect(await lock.isHeld()).toBe(false)
+  const other = await take()
+  expect([await lock.isHeld(), await other.isHeld()]).toEqual([false, true])
+  await lock.release()
+  expect(await other.isHeld()).toBe(true)
+})
+
 test('works in a folder with a long path', async () => {
   directory = join(root, ...Array.from({ length: 5 }, () => 'x'.repeat(100)))
   await mkdir(directory, { recursive: true })

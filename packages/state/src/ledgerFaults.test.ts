@@ -185,6 +185,27 @@ test('makes its folder anew when somebody has removed it', async () => {
   expect(await known(await kit.restart(), 2)).toEqual([1])
 })
 
+test('begins a new file when somebody has removed the one it writes to', async () => {
+  const ledger = await kit.start()
+  await put(ledger, 0)
+  for (const name of await readdir(kit.directory)) {
+    if (name.endsWith('.log')) await rm(join(kit.directory, name))
+  }
+  kit.now += 1000
+  await put(ledger, 1)
+  expect(await known(await kit.restart(), 2)).toEqual([1])
+})
+
+test('takes its lock again when somebody has removed it', async () => {
+  const ledger = await kit.start()
+  await put(ledger, 0)
+  await rm(join(kit.directory, 'ledger.lock'))
+  kit.now += 1000
+  await put(ledger, 1)
+  await expect(kit.start()).rejects.toMatchObject({ message: expect.stringContaining('another process') })
+  expect(await known(ledger, 2)).toEqual([0, 1])
+})
+
 test('fails while there is a file in the place of its folder', async () => {
   const ledger = await kit.start()
   await put(ledger, 0)
@@ -317,6 +338,10 @@ test('tries once for all who come at the same time', async () => {
   )
   expect(results.every(({ status }) => status === 'rejected')).toBe(true)
   expect(disk.writes - before).toBe(1)
+  disk.failing = []
+  for (const number of upTo(3)) (await ledger.begin(keyOf(number), [ANNA], NEVER)).end()
+  // The first of them has seen that it works.
+  expect(disk.writes - before).toBe(2)
 })
 
 test('writes together what comes while a write is under way, and one write at a time', async () => {

@@ -86,11 +86,19 @@ test('reads a file of many chunks, whatever stands at their edges', async () => 
   }
 })
 
-test('counts the torn line of a file that ends in a long one', async () => {
+const LINE_BYTES = lineOf(keyOf(0)).length
+
+test.each([3_000_000, (1 << 20) - LINE_BYTES, 1 << 20])('counts a torn line of %d bytes', async (size) => {
   await writeFile(path, lineOf(keyOf(0)))
-  await appendFile(path, Buffer.alloc(3_000_000, 'x'))
+  await appendFile(path, Buffer.alloc(size, 'x'))
   const { segment, damaged } = await scan()
-  expect([segment.table.count, segment.sizeBytes, damaged]).toEqual([1, lineOf(keyOf(0)).length, 1])
+  expect([segment.table.count, segment.sizeBytes, damaged]).toEqual([1, LINE_BYTES, 1])
+})
+
+test('counts the torn line of a file that is one, and as long as what is read at once', async () => {
+  await writeFile(path, Buffer.alloc(1 << 20, 'x'))
+  const { segment, damaged } = await scan()
+  expect([segment.table.count, segment.sizeBytes, damaged]).toEqual([0, 0, 1])
 })
 
 test('reads a record of the greatest length, and none without an end', async () => {
