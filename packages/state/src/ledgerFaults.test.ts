@@ -50,6 +50,12 @@ function canMount(): boolean {
   }
 }
 
+/** An open file would hold it. */
+async function unmount(): Promise<void> {
+  await kit.closeAll()
+  execFileSync('umount', [kit.directory])
+}
+
 const withMount = canMount() ? test : test.skip
 // oxlint-disable jest/no-standalone-expect -- withMount is test
 
@@ -85,9 +91,8 @@ withMount('begins nothing on a full disk, and goes on when there is room', async
     const again = kit.create()
     expect(await again.prepare()).toEqual({ entries: count, damaged: 0 })
     expect(await known(again, count)).toEqual(upTo(count))
-    await kit.closeAll()
   } finally {
-    execFileSync('umount', [kit.directory])
+    await unmount()
   }
 })
 
@@ -108,9 +113,8 @@ withMount('does not start on a full disk, and does when there is room, with what
     expect(await ledger.prepare()).toEqual({ entries: 1, damaged: 0 })
     await put(ledger, 1)
     expect(await known(ledger, 2)).toEqual([0, 1])
-    await kit.closeAll()
   } finally {
-    execFileSync('umount', [kit.directory])
+    await unmount()
   }
 })
 
@@ -130,9 +134,8 @@ withMount('does not start on a file system that is read-only, and does later', a
     await expect(ledger.begin(keyOf(0), [ANNA], NEVER)).rejects.toMatchObject({ code: 'E_LEDGER' })
     execFileSync('mount', ['-o', 'remount,rw', kit.directory])
     expect(await ledger.prepare()).toEqual({ entries: 1, damaged: 0 })
-    await kit.closeAll()
   } finally {
-    execFileSync('umount', [kit.directory])
+    await unmount()
   }
 })
 
