@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'E_SCANNER_PROTOCOL'
   | 'E_SCANNER_LIMIT'
   | 'E_QUARANTINE'
+  | 'E_LEDGER'
   | 'E_REINJECT_CONNECT'
   | 'E_REINJECT_TIMEOUT'
   | 'E_REINJECT_LOST'
