@@ -333,7 +333,7 @@ describe('of the entries of a list', () => {
   })
 })
 
-test('ten thousand policies, and a hundred thousand entries, are looked at once', async () => {
+test('ten thousand policies, and thirty thousand entries, are looked at once', async () => {
   // Each policy overwritten by the last one of its two conditions, each sender by the last rule: pair by pair, minutes.
   const policies = Array.from(
     { length: 10_000 },
@@ -341,9 +341,9 @@ test('ten thousand policies, and a hundred thousand entries, are looked at once'
       `- {name: p${index},when: {originating: true,senders: [s${index % 5000}@x]},policy: {killLevel: ${index}}}\n`,
   )
   const source = `${ORDINARY}policies:\n${policies.join('')}senders:\n- {action: block,senders: ['file:list']}\n`
-  const entries = Array.from({ length: 100_000 }, (_, index) => `user${index}@a${index % 1000}.example\n`)
+  const entries = Array.from({ length: 30_000 }, (_, index) => `user${index}@a${index % 1000}.example\n`)
   const told = await warningsOf(source, `${entries.join('')}.example\n`)
   expect(told.filter((line) => line.includes('nothing is left of it'))).toHaveLength(21)
   expect(told).toContainEqual(expect.stringContaining('; and 4979 more of the kind'))
-  expect(told).toContainEqual(expect.stringContaining('; and 99996 more of the kind'))
+  expect(told).toContainEqual(expect.stringContaining('; and 29996 more of the kind'))
 })

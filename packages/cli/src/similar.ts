@@ -11,7 +11,13 @@ export function mostSimilar(word: string, candidates: readonly string[]): string
   if (best !== undefined) return best.candidate
   const synonym = SYNONYMS[wanted]
   if (synonym !== undefined && candidates.includes(synonym)) return synonym
-  return candidates.find((candidate) => isStem(plain(candidate), wanted))
+  return candidates.find((candidate) => isStem(plain(candidate), wanted)) ?? onlyLonger(wanted, candidates)
+}
+
+/** `kill` for `killLevel`, where nothing else begins like it. */
+function onlyLonger(wanted: string, candidates: readonly string[]): string | undefined {
+  const longer = candidates.filter((candidate) => wanted.length >= 4 && plain(candidate).startsWith(wanted))
+  return longer.length === 1 ? longer[0] : undefined
 }
 
 /** Words of other mail software. */
