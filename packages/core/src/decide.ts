@@ -46,7 +46,7 @@ const BLOCKED_POINTS = 64
 /**
  * Decides for one recipient. A virus that one scanner found counts although another scanner failed; otherwise a
  * failed scanner with `onError: tempfail` defers, whatever the others found. Of several categories the worst one
- * that is not passed decides.
+ * that is not passed decides. Of what stays in the queue of Postfix no copy is kept.
  *
  * @param assessment made with the same policy
  */
@@ -69,6 +69,7 @@ export function decide(recipient: Recipient, about: RecipientCase, assessment: A
   }
   const reason = printable(reasonOf(category, assessment), Infinity)
   const destiny = destinyOf(category, policy)
+  if (destiny === 'tempfail') return { blemishes, category, destiny, quarantined: false, reason, ...base }
   if (softBounce && (destiny === 'discard' || destiny === 'reject')) {
     // Nothing is settled yet, and each new try would make one more copy.
     return {
