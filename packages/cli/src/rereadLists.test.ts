@@ -110,9 +110,7 @@ test('a list that is gone keeps its entries, and says so', async () => {
   await reloading.reread([at('a')])
   expect(blocked()).toEqual(['a', 'b'])
   expect(said).toHaveLength(1)
-  expect(said[0]).toContain(
-    'list not read again, its old entries stay: {"error":"a: no such file',
-  )
+  expect(said[0]).toContain('list not read again, its old entries stay: {"error":"a: no such file')
 })
 
 test('a list that is gone does not keep another one from being read', async () => {
