@@ -42,6 +42,7 @@ scanners:${yamlList(scanners)}
 localDomains: [example.org]
 spool: { directory: ${JSON.stringify(join(directory, 'spool'))} }
 quarantine: { directory: ${JSON.stringify(join(directory, 'quarantine'))} }
+ledger: { directory: ${JSON.stringify(join(directory, 'ledger'))} }
 http: { address: "127.0.0.1:${httpPort}" }
 limits: { concurrency: 50, connections: 200 }
 `

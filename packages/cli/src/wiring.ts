@@ -31,6 +31,7 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     hostname: config.hostname,
     spool: config.spool,
     quarantineDirectory: config.quarantine.directory,
+    ledger: { directory: config.ledger.directory, ttlMs: config.ledger.ttl },
     versionIntervalMs: VERSION_INTERVAL_MS,
     http: config.http.address,
     log,

@@ -86,8 +86,16 @@ describe('rules between keys', () => {
     ],
     [{ http: { address: '0.0.0.0:10024' } }, 'http.address: 0.0.0.0:10024 is where listen[0] takes mail'],
     [
-      { spool: { directory: '/var/lib/ecluse/' } },
+      { spool: { directory: '/var/lib/ecluse/quarantine/spool/' } },
       'quarantine.directory: expected a folder apart from spool.directory',
+    ],
+    [
+      { ledger: { directory: '/var/spool/ecluse' } },
+      'ledger.directory: expected a folder apart from spool.directory',
+    ],
+    [
+      { ledger: { directory: '/var/lib/ecluse/quarantine/ledger' } },
+      'ledger.directory: expected a folder apart from quarantine.directory',
     ],
   ])('%j breaks one', (input, expected) => {
     expect(issuesOf(input)).toEqual([expected])

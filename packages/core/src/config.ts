@@ -6,6 +6,7 @@ import type { OnError, ScannerKind } from './scanner.ts'
 import { knownListeners, knownScanners, nestDeadlines, separatePlaces } from './configRules.ts'
 import {
   httpSection,
+  ledgerSection,
   limitsSection,
   listenerSection,
   logSection,
@@ -48,6 +49,7 @@ export interface Config {
   readonly softBounce: boolean
   readonly quarantine: QuarantineConfig
   readonly spool: SpoolConfig
+  readonly ledger: LedgerConfig
   readonly limits: LimitsConfig
   readonly http: HttpConfig
   readonly log: LogConfig
@@ -57,8 +59,6 @@ export interface Config {
   readonly redis?: { readonly url: string }
   /** Read, without effect. */
   readonly cache?: CacheConfig
-  /** Read, without effect. */
-  readonly ledger?: { readonly ttl: number }
   /** Read, without effect. */
   readonly notices?: { readonly admin: string }
 }
@@ -153,6 +153,13 @@ export interface SpoolConfig {
   readonly memoryBytes: number
 }
 
+/** Where it is remembered what was delivered. */
+export interface LedgerConfig {
+  readonly directory: string
+  /** Milliseconds. */
+  readonly ttl: number
+}
+
 /** What one instance takes on. */
 export interface LimitsConfig {
   /** Bytes. */
@@ -228,6 +235,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     ).prefault(false),
     quarantine: quarantineSection().prefault({}),
     spool: spoolSection().prefault({}),
+    ledger: ledgerSection().prefault({}),
     limits: limitsSection().prefault({}),
     http: httpSection().prefault({}),
     log: logSection().prefault({}),

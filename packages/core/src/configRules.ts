@@ -48,16 +48,31 @@ export function separatePlaces(config: Config, context: z.core.$RefinementCtx): 
       })
     }
   })
-  const [spool, quarantine] = [config.spool.directory, config.quarantine.directory].map(
-    (directory) => `${directory.replace(/\/+$/, '')}/`,
-  ) as [string, string]
-  if (!spool.startsWith(quarantine) && !quarantine.startsWith(spool)) return
-  context.addIssue({
-    code: 'custom',
-    path: ['quarantine', 'directory'],
-    message: 'expected a folder apart from spool.directory',
-    params: { hint: 'leftovers in the spool are removed at start' },
-  })
+  separateFolders(config, context)
+}
+
+/** One folder inside another: what one of them removes, or counts, is the other's. */
+function separateFolders(config: Config, context: z.core.$RefinementCtx): void {
+  const hints = {
+    spool: 'leftovers in the spool are removed at start',
+    quarantine: 'the quarantine counts and lists what is in its folder',
+  }
+  const folder = (key: 'spool' | 'quarantine' | 'ledger'): string =>
+    `${config[key].directory.replace(/\/+$/, '')}/`
+  const pairs = [
+    ['quarantine', 'spool'],
+    ['ledger', 'spool'],
+    ['ledger', 'quarantine'],
+  ] as const
+  for (const [key, other] of pairs) {
+    if (!folder(key).startsWith(folder(other)) && !folder(other).startsWith(folder(key))) continue
+    context.addIssue({
+      code: 'custom',
+      path: [key, 'directory'],
+      message: `expected a folder apart from ${other}.directory`,
+      params: { hint: hints[other] },
+    })
+  }
 }
 
 /** A policy that names a scanner that is not there would let everything through unseen. */

@@ -118,6 +118,19 @@ export function spoolSection() {
   })
 }
 
+/** `ledger`. */
+export function ledgerSection() {
+  return section('Memory of what was done, so that a lost reply does not become a second delivery.', {
+    directory: path('Its folder, for this instance alone, on a local disk.').prefault(
+      '/var/lib/ecluse/ledger',
+    ),
+    ttl: duration('How long it is remembered what was done for a message.', {
+      min: '1h',
+      max: '30d',
+    }).prefault('2d'),
+  })
+}
+
 /** `limits`. */
 export function limitsSection() {
   return section('What one instance takes on.', {

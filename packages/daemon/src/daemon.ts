@@ -11,6 +11,7 @@ import {
   type SpoolOptions,
 } from '@ecluse/mail'
 import { createFileStore } from '@ecluse/quarantine'
+import { createFileLedger, type FileLedgerOptions, type Ledger } from '@ecluse/state'
 import { listenHttp, type HttpListener } from './http.ts'
 import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
@@ -25,6 +26,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly reinject: ReinjectOptions
   readonly spool: SpoolOptions
   readonly quarantineDirectory: string
+  /** Absent: nothing is remembered, and a lost reply is a second delivery. */
+  readonly ledger?: FileLedgerOptions
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
   /** Absent: no HTTP. */
@@ -138,7 +141,9 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   const { hostname, log, drainMs } = options
   const spool = createSpool(options.spool)
   const quarantine = createFileStore(options.quarantineDirectory)
+  const ledger = options.ledger && createFileLedger(options.ledger)
   await Promise.all([spool.prepare(), quarantine.prepare()])
+  if (ledger) await openLedger(ledger, log, stack)
 
   const reinjector = createReinjector(options.reinject)
   // A next hop that does not answer QUIT must not hold us up.
@@ -146,9 +151,10 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   const metrics: Metrics = new Metrics({
     inFlight: () => intake.inFlight,
     quarantineBytes: async () => (await quarantine.usage()).bytes,
+    ledgerEntries: () => ledger?.entries ?? 0,
   })
   const partsOf = (from: ReloadableOptions): MessageParts => ({
-    pipeline: { ...from, hostname, quarantine, reinjector },
+    pipeline: { ...from, hostname, quarantine, reinjector, ...(ledger && { ledger }) },
     directionOf: (envelope) => from.rules.directionOf(envelope),
     ...from.limits,
   })
@@ -165,7 +171,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   const readiness = watchReadiness({
     scanners: options.scanners,
     reinjector,
-    folders: async () => void (await Promise.all([spool.check(), quarantine.check()])),
+    folders: async () => void (await Promise.all([spool.check(), quarantine.check(), ledger?.check()])),
     intervalMs: options.versionIntervalMs,
     timeoutMs: Math.min(5000, options.versionIntervalMs),
     log,
@@ -183,6 +189,14 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   })
   await readiness.ask()
   return { intake, readiness, metrics, reloader }
+}
+
+/** Reads what is remembered; closed after everything that could still write to it. */
+async function openLedger(ledger: Ledger, log: Log, stack: ReleaseStack): Promise<void> {
+  const { entries, damaged } = await ledger.prepare()
+  stack.push(async () => await ledger.close())
+  log.info({ entries }, 'ledger read')
+  if (damaged > 0) log.warn({ damaged }, 'ledger: lines torn by a crash were passed over')
 }
 
 /** Closes scanners in the background; one that cannot be closed is told of, and nothing else. */

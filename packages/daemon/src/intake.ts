@@ -170,6 +170,7 @@ async function handle(
       handled = { sizeBytes, digest, header, ...known }
       outcome = await processMessage(parts.pipeline, { envelope, message, receivedAt: new Date() }, signal)
       replies = outcome.replies
+      for (const error of outcome.forgotten) report(options, error, { id, what: 'delivery not remembered' })
     } finally {
       await free(options, message)
     }

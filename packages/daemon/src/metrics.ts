@@ -7,6 +7,7 @@ import { SCAN_VERDICTS, type MessageRecord } from './record.ts'
 export interface GaugeSources {
   readonly inFlight: () => number
   readonly quarantineBytes: () => Promise<number>
+  readonly ledgerEntries: () => number
 }
 
 /**
@@ -89,6 +90,16 @@ export class Metrics {
     help: 'When what is in force was read: at the last reload without error, or at the start.',
     registers: this.#registers,
   })
+  readonly #replays = new Counter({
+    name: 'ecluse_ledger_replays_total',
+    help: 'Recipients that got the reply of an earlier try.',
+    registers: this.#registers,
+  })
+  readonly #unknowable = new Counter({
+    name: 'ecluse_ledger_without_ident_total',
+    help: 'Messages without a queue id (XFORWARD IDENT): a second try cannot be told from a new message.',
+    registers: this.#registers,
+  })
   readonly internalErrors = new Counter({
     name: 'ecluse_internal_errors_total',
     help: 'Errors that nobody foresaw: each is a bug.',
@@ -111,6 +122,14 @@ export class Metrics {
       registers: this.#registers,
       async collect() {
         this.set(await sources.quarantineBytes())
+      },
+    })
+    new Gauge({
+      name: 'ecluse_ledger_entries',
+      help: 'Records that the ledger remembers.',
+      registers: this.#registers,
+      collect() {
+        this.set(sources.ledgerEntries())
       },
     })
     for (const result of ['ok', 'tempfail', 'reject', 'error']) this.#reinjections.inc({ result }, 0)
@@ -138,6 +157,8 @@ export class Metrics {
       if (ms !== undefined) this.#seconds.observe({ stage }, ms / 1000)
     }
     if (!outcome) return
+    if (outcome.unknowable) this.#unknowable.inc()
+    if (outcome.replayed.size > 0) this.#replays.inc(outcome.replayed.size)
     for (const delivery of outcome.deliveries.values()) {
       if (delivery.outcome === 'relayed') this.#reinjections.inc({ result: 'ok' })
       else if (delivery.outcome === 'failed') this.#reinjections.inc({ result: 'error' })

@@ -4,6 +4,7 @@ import {
   combineForSmtp,
   decide,
   deliveryReply,
+  FilterError,
   isWanted,
   planDeliveries,
   type Assessment,
@@ -27,6 +28,8 @@ import {
 import { editMessage, readAuthenticationResults, readAuthors, type Reinjector } from '@ecluse/mail'
 import { quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
 import { scanAll } from '@ecluse/scanners'
+import type { Ledger, LedgerResult } from '@ecluse/state'
+import { recall, type Recollection } from './recall.ts'
 import { inTurns } from './turns.ts'
 
 /** What a message is judged by: the same for every message until a reload. */
@@ -41,6 +44,8 @@ export interface JudgeParts {
 export interface PipelineParts extends JudgeParts {
   readonly quarantine: QuarantineStore
   readonly reinjector: Reinjector
+  /** Absent: nothing is remembered. */
+  readonly ledger?: Ledger
 }
 
 /** A message on its way through. */
@@ -48,6 +53,8 @@ export interface Case {
   readonly envelope: Envelope
   readonly message: Message
   readonly receivedAt: Date
+  /** The id under which a copy may already be kept; absent: the message's own. */
+  readonly idFor?: (decisions: readonly Decision[]) => string | undefined
 }
 
 /** Milliseconds that each stage took; absent: the message did not come to it. */
@@ -73,15 +80,23 @@ export interface Judgement {
   readonly plan: readonly Delivery[]
 }
 
-/** What became of one message. Lists with one entry for each recipient are in RCPT TO order. */
+/** What became of one message. */
 export interface Outcome {
   readonly scans: readonly ScanResult[]
+  /** Of those recipients that were not done before, in RCPT TO order. */
   readonly decisions: readonly Decision[]
+  /** Recipients that were done by an earlier try; their reply stands. */
+  readonly replayed: ReadonlyMap<Recipient, LedgerResult>
   /** What the next hop said; absent for a recipient that nothing was handed over for. */
   readonly deliveries: ReadonlyMap<Recipient, DeliveryResult>
-  /** One for each recipient, as LMTP gives them. */
+  /** One for each recipient in RCPT TO order, as LMTP gives them. */
   readonly replies: readonly SmtpReply[]
-  readonly quarantined: boolean
+  /** Under which id a copy is kept; absent: none is, or an earlier try has kept it. */
+  readonly quarantineId?: string
+  /** Whether Postfix gave no queue id, so that a second try could not be told from a new message. */
+  readonly unknowable: boolean
+  /** Why something that was done could not be remembered; empty: it could. A second try would do it again. */
+  readonly forgotten: readonly FilterError[]
   readonly times: StageTimes
 }
 
@@ -93,32 +108,132 @@ export interface Outcome {
  */
 export async function processMessage(
   parts: PipelineParts,
-  { envelope, message, receivedAt }: Case,
+  arrived: Case,
   signal: AbortSignal,
 ): Promise<Outcome> {
+  const recollection = await recall(parts.ledger, arrived, signal)
+  try {
+    return await processRest(parts, arrived, { recollection, signal })
+  } finally {
+    recollection.end()
+  }
+}
+
+/** Deals with the recipients that are not done. */
+async function processRest(
+  parts: PipelineParts,
+  { envelope, message, receivedAt }: Case,
+  { recollection, signal }: { readonly recollection: Recollection; readonly signal: AbortSignal },
+): Promise<Outcome> {
+  const { done } = recollection
   const times: StageTimes = {}
-  const judgement = await judge(parts, { envelope, message, receivedAt }, signal, times)
+  const rest = done.size === 0 ? envelope : withoutDone(envelope, done)
+  const known = { replayed: done, unknowable: recollection.blind, times }
+  if (rest.recipients.length === 0) {
+    const nothing = {
+      scans: [],
+      decisions: [],
+      deliveries: new Map<Recipient, DeliveryResult>(),
+      forgotten: [],
+    }
+    return { replies: repliesOf(envelope, done, () => undefined), ...nothing, ...known }
+  }
+  const idFor = (of: readonly Decision[]): string | undefined => recollection.reservedId(keptFor(of))
+  const judgement = await judge(parts, { envelope: rest, message, receivedAt, idFor }, signal, times)
   const { scans, decisions, plan, context } = judgement
   const clock = stopwatch()
 
-  const quarantined = decisions.some((decision) => decision.quarantined)
-  if (quarantined) {
+  const kept = keptFor(decisions)
+  if (kept.length > 0) {
+    await recollection.reserve(context.id, kept)
     await parts.quarantine.put(quarantineRecord(context, decisions), message, signal)
     times.quarantine = clock()
   }
+  const blocked = isSettled(rest, decisions) ? decisions.filter(({ destiny }) => destiny !== 'pass') : []
+  await recollection.record(
+    blocked.map((decision) => [decision.recipient, blockedResult(decision, message.id)]),
+  )
 
+  const forgotten: FilterError[] = []
+  const onResults = async (results: readonly DeliveryResult[]): Promise<void> => {
+    const final = results.flatMap((result) => finalResult(result, message.id, decisions))
+    const error = await failureOf(recollection.record(final))
+    if (error) forgotten.push(error)
+  }
   const deliveries = new Map<Recipient, DeliveryResult>()
   if (plan.length > 0) {
-    for (const result of await deliverAll(parts.reinjector, { envelope, message, plan, decisions }, signal)) {
+    const job = { envelope: rest, message, plan, decisions, onResults }
+    for (const result of await deliverAll(parts.reinjector, job, signal))
       deliveries.set(result.recipient, result)
-    }
     times.reinject = clock()
   }
-  const replies = decisions.map((decision) => {
-    const result = deliveries.get(decision.recipient)
-    return result ? deliveryReply(result, message.id) : blockedReply(decision, message.id)
+  const fresh = new Map(decisions.map((decision) => [decision.recipient, decision]))
+  const replies = repliesOf(envelope, done, (recipient) => {
+    const result = deliveries.get(recipient)
+    const decision = fresh.get(recipient)
+    if (result) return deliveryReply(result, message.id)
+    return decision && blockedReply(decision, message.id)
   })
-  return { scans, decisions, deliveries, replies, quarantined, times }
+  const quarantine = kept.length > 0 ? { quarantineId: context.id } : {}
+  return { scans, decisions, deliveries, replies, forgotten, ...known, ...quarantine }
+}
+
+function withoutDone(envelope: Envelope, done: ReadonlyMap<Recipient, unknown>): Envelope {
+  return { ...envelope, recipients: envelope.recipients.filter((recipient) => !done.has(recipient)) }
+}
+
+function keptFor(decisions: readonly Decision[]): Recipient[] {
+  return decisions.flatMap(({ quarantined, recipient }) => (quarantined ? [recipient] : []))
+}
+
+function repliesOf(
+  { recipients }: Envelope,
+  done: ReadonlyMap<Recipient, LedgerResult>,
+  fresh: (recipient: Recipient) => SmtpReply | undefined,
+): SmtpReply[] {
+  return recipients.map((recipient) => {
+    const reply = done.get(recipient)?.reply ?? fresh(recipient)
+    if (!reply) throw new TypeError('a recipient without a reply')
+    return reply
+  })
+}
+
+function blockedResult(decision: Decision, id: string): LedgerResult {
+  return { reply: blockedReply(decision, id), outcome: 'blocked', category: decision.category }
+}
+
+/** What a second try must not do again; empty: it has to. The ledger leaves replies of 4xx out. */
+function finalResult(
+  result: DeliveryResult,
+  id: string,
+  decisions: readonly Decision[],
+): (readonly [Recipient, LedgerResult])[] {
+  const { recipient, outcome } = result
+  if (outcome !== 'relayed' && outcome !== 'refused') return []
+  const category = decisions.find((decision) => decision.recipient === recipient)?.category
+  const queuedAs = outcome === 'relayed' ? result.queuedAs : undefined
+  return [
+    [
+      recipient,
+      {
+        reply: deliveryReply(result, id),
+        outcome,
+        ...(queuedAs !== undefined && { queuedAs }),
+        ...(category && { category }),
+      },
+    ],
+  ]
+}
+
+/** The FilterError that it fails with; absent: it does not. */
+async function failureOf(work: Promise<void>): Promise<FilterError | undefined> {
+  try {
+    await work
+    return undefined
+  } catch (error) {
+    if (error instanceof FilterError) return error
+    throw error
+  }
 }
 
 /**
@@ -138,7 +253,7 @@ function withoutCopy(decision: Decision): Decision {
 /** The first half of it, without any effect: scanners and policy, up to the copies that would be handed over. */
 export async function judge(
   parts: JudgeParts,
-  { envelope, message, receivedAt }: Case,
+  { envelope, message, receivedAt, idFor }: Case,
   signal: AbortSignal,
   times: StageTimes = {},
 ): Promise<Judgement> {
@@ -171,7 +286,8 @@ export async function judge(
   const decided = await inTurns(oneByOne(envelope.recipients, decideFor), signal)
   const decisions = isSettled(envelope, decided) ? decided : decided.map(withoutCopy)
   const { recipientDelimiter } = rules
-  const context = { id: message.id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
+  const id = idFor?.(decisions) ?? message.id
+  const context = { id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
   const plan = planDeliveries(decisions, context)
   times.decide = clock()
   return { context, rules: mailRules, authors, scans, proofs, decisions, plan }
@@ -230,6 +346,8 @@ interface DeliveryJob {
   readonly message: Message
   readonly plan: readonly Delivery[]
   readonly decisions: readonly Decision[]
+  /** Told of each copy as soon as the next hop has answered; waited for. */
+  readonly onResults: (results: readonly DeliveryResult[]) => Promise<void>
 }
 
 /** Copies of one message on their way at the same time: one message must not take all connections. */
@@ -241,7 +359,7 @@ async function deliverAll(
   job: DeliveryJob,
   signal: AbortSignal,
 ): Promise<DeliveryResult[]> {
-  const { envelope, message, plan, decisions } = job
+  const { envelope, message, plan, decisions, onResults } = job
   // The copies go one after the other, and none after a refusal.
   const allOrNothing = isAllOrNothing(envelope)
   const send = async ({ edits, recipients, targets }: Delivery): Promise<DeliveryResult[]> => {
@@ -250,10 +368,12 @@ async function deliverAll(
       signal,
     )
     // In the order of the targets, and those in the order of the recipients.
-    return results.map((result, index) => {
+    const ours = results.map((result, index) => {
       const recipient = recipients[index]
       return recipient && recipient !== result.recipient ? { ...result, recipient } : result
     })
+    await onResults(ours)
+    return ours
   }
   if (!allOrNothing) return await sendAll(plan, send)
   let refused = withholdsAll(envelope, decisions)

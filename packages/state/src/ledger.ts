@@ -1,4 +1,4 @@
-import type { SmtpReply } from '@ecluse/core'
+import type { Category, SmtpReply } from '@ecluse/core'
 
 /**
  * How a recipient was done for good: 10025 took the message (`relayed`) or refused it (`refused`), or a rule of ours
@@ -13,6 +13,8 @@ export interface LedgerResult {
   readonly outcome: LedgerOutcome
   /** Postfix's new queue id, where its reply told it. */
   readonly queuedAs?: string
+  /** What the message was filed under; absent: not told. */
+  readonly category?: Category
 }
 
 /**

@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import { CATEGORIES } from '@ecluse/core'
 import { LEDGER_OUTCOMES, type LedgerResult } from './ledger.ts'
 
 /** No line is longer, its newline included. */
@@ -102,20 +103,26 @@ function parseJson(text: string): unknown {
 
 function itemFields({ recipient, result, reservedId }: LedgerItem): unknown[] {
   if (result === undefined) return [recipient, reservedId]
-  const { reply, outcome, queuedAs } = result
+  const { reply, outcome, queuedAs, category } = result
   const fields = [recipient, outcome, reply.code, reply.enhanced, reply.text]
+  if (category !== undefined) return [...fields, queuedAs ?? '', category]
   return queuedAs === undefined ? fields : [...fields, queuedAs]
 }
 
 function readItem(fields: unknown): LedgerItem | undefined {
   if (!Array.isArray(fields)) return undefined
-  const [recipient, second, code, enhanced, text, queuedAs] = fields as unknown[]
+  const [recipient, second, code, enhanced, text, queuedAs = '', filed] = fields as unknown[]
   if (typeof recipient !== 'string') return undefined
   if (fields.length === 2) return typeof second === 'string' ? { recipient, reservedId: second } : undefined
   const outcome = LEDGER_OUTCOMES.find((each) => each === second)
   if (outcome === undefined || typeof code !== 'number') return undefined
   if (typeof enhanced !== 'string' || typeof text !== 'string') return undefined
-  if (queuedAs !== undefined && typeof queuedAs !== 'string') return undefined
+  if (typeof queuedAs !== 'string') return undefined
+  const category = CATEGORIES.find((each) => each === filed)
+  if (filed !== undefined && category === undefined) return undefined
   const reply = { code, enhanced, text }
-  return { recipient, result: { reply, outcome, ...(queuedAs !== undefined && { queuedAs }) } }
+  return {
+    recipient,
+    result: { reply, outcome, ...(queuedAs !== '' && { queuedAs }), ...(category && { category }) },
+  }
 }

@@ -68,6 +68,7 @@ async function serve(protocol: 'lmtp' | 'smtp', more = ''): Promise<string> {
     `reinject: { address: '127.0.0.1:${'port' in address ? address.port : 0}' }`,
     `spool: { directory: ${join(folder, 'spool')} }`,
     `quarantine: { directory: ${join(folder, 'quarantine')} }`,
+    `ledger: { directory: ${join(folder, 'ledger')} }`,
     "http: { address: '127.0.0.1:0' }",
     POLICIES,
     more,
