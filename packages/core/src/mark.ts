@@ -1,4 +1,5 @@
 import { extendRecipient } from './addressExtension.ts'
+import type { Assessment } from './assess.ts'
 import type { Decision } from './decide.ts'
 import type { Envelope, Recipient } from './envelope.ts'
 import { listSymbol } from './senderLists.ts'
@@ -92,7 +93,7 @@ function marksOf(decision: Decision, context: MarkContext): HeaderEdit[] {
   const add = (name: string, value: string): void => void marks.push({ op: 'prepend', name, value })
   if (quarantined && local) add('X-Quarantine-ID', `<${context.id}>`)
   if (assessment.virusStatus !== undefined) {
-    add('X-Virus-Scanned', `ecluse at ${context.hostname}`)
+    add('X-Virus-Scanned', `ecluse at ${context.hostname}${backupNote(assessment)}`)
     add('X-Virus-Status', virusStatus(decision))
   }
   if (assessment.viruses.length > 0) {
@@ -103,6 +104,11 @@ function marksOf(decision: Decision, context: MarkContext): HeaderEdit[] {
   const tag = subjectTag(decision)
   if (tag !== '') marks.push({ op: 'tag-subject', tag })
   return marks
+}
+
+/** Names are letters, digits, hyphens and underscores: the configuration's schema sees to it. */
+function backupNote({ virusBackups }: Assessment): string {
+  return virusBackups ? ` (backup ${virusBackups.join(', ')})` : ''
 }
 
 function virusStatus({ assessment: { virusStatus: status, viruses } }: Decision): string {
