@@ -17,6 +17,7 @@ import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
+import { openScanGuards } from './scanGuards.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
 export interface DaemonOptions extends ReloadableOptions {
@@ -27,6 +28,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly quarantineDirectory: string
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
+  /** How long a scanner that cannot be connected to is given before it is tried once more. */
+  readonly scanRetryMs: number
   /** Absent: no HTTP. */
   readonly http?: Address
   readonly log: Log
@@ -146,9 +149,18 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   const metrics: Metrics = new Metrics({
     inFlight: () => intake.inFlight,
     quarantineBytes: async () => (await quarantine.usage()).bytes,
+    circuits: () =>
+      new Map(reloader.current.scanners.map((scanner) => [scanner.name, guards.breakers.isOpen(scanner)])),
   })
+  const guards = openScanGuards(log, options.scanRetryMs)
   const partsOf = (from: ReloadableOptions): MessageParts => ({
-    pipeline: { ...from, hostname, quarantine, reinjector },
+    pipeline: {
+      ...from,
+      hostname,
+      quarantine,
+      reinjector,
+      scanAll: guards.scanAllWith(from.limits.scanFailures),
+    },
     directionOf: (envelope) => from.rules.directionOf(envelope),
     ...from.limits,
   })
@@ -164,6 +176,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   const intake: Intake = createIntake({ spool, parts, log, metrics })
   const readiness = watchReadiness({
     scanners: options.scanners,
+    breakers: guards.breakers,
     reinjector,
     folders: async () => void (await Promise.all([spool.check(), quarantine.check()])),
     intervalMs: options.versionIntervalMs,

@@ -10,7 +10,11 @@ afterEach(async () => {
 
 let reasons: string[] = []
 async function ask(path: string, method = 'GET'): Promise<{ status: number; body: string }> {
-  const metrics = new Metrics({ inFlight: () => 3, quarantineBytes: async () => 4096 })
+  const metrics = new Metrics({
+    inFlight: () => 3,
+    quarantineBytes: async () => 4096,
+    circuits: () => new Map(),
+  })
   listener ??= await listenHttp({ host: '127.0.0.1', port: 0 }, { notReady: () => reasons, metrics })
   if ('path' in listener.address) throw new TypeError('expected TCP')
   const response = await fetch(`http://127.0.0.1:${listener.address.port}${path}`, { method })
@@ -52,8 +56,10 @@ test('/metrics has every metric of the contract from the start', async () => {
       'ecluse_recipients_total',
       'ecluse_reinjections_total',
       'ecluse_scan_seconds',
+      'ecluse_scanner_circuit_open',
       'ecluse_scanner_signature_timestamp_seconds',
       'ecluse_scanner_up',
+      'ecluse_scans_given_up_total',
       'ecluse_scans_total',
     ]),
   )
@@ -64,7 +70,11 @@ test('/metrics has every metric of the contract from the start', async () => {
 
 test('a port in use is one clear error', async () => {
   await ask('/healthz')
-  const metrics = new Metrics({ inFlight: () => 0, quarantineBytes: async () => 0 })
+  const metrics = new Metrics({
+    inFlight: () => 0,
+    quarantineBytes: async () => 0,
+    circuits: () => new Map(),
+  })
   await expect(
     listenHttp(listener?.address ?? { path: '' }, { notReady: () => [], metrics }),
   ).rejects.toMatchObject({

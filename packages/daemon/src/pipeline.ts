@@ -4,8 +4,8 @@ import {
   combineForSmtp,
   decide,
   deliveryReply,
-  isWanted,
   planDeliveries,
+  wantedScanners,
   type Assessment,
   type ConfiguredScanner,
   type Decision,
@@ -24,7 +24,7 @@ import {
 } from '@ecluse/core'
 import { editMessage, readAuthenticationResults, readAuthors, type Reinjector } from '@ecluse/mail'
 import { quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
-import { scanAll } from '@ecluse/scanners'
+import { scanAll, type ScanAll } from '@ecluse/scanners'
 
 /** What a message is judged by: the same for every message until a reload. */
 export interface JudgeParts {
@@ -32,6 +32,8 @@ export interface JudgeParts {
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
   readonly rules: Rules
+  /** How scanners are asked; absent: each time, whatever happened before. */
+  readonly scanAll?: ScanAll
 }
 
 /** What the pipeline works with. */
@@ -127,7 +129,7 @@ export async function judge(
   const policies = envelope.recipients.map(({ address }) => mailRules.policyFor(address))
   const wanted = wantedScanners(parts.scanners, policies)
 
-  const scans = await scanAll(wanted, { message, envelope, hostname }, signal)
+  const scans = await (parts.scanAll ?? scanAll)(wanted, { message, envelope, hostname }, signal)
   times.scan = clock()
 
   const proofs = rules.wantsAuthors ? proofsOf(scans, message, rules) : []
@@ -148,16 +150,6 @@ export async function judge(
   const plan = planDeliveries(decisions, context)
   times.decide = clock()
   return { context, rules: mailRules, scans, decisions, plan }
-}
-
-/** Those that somebody wants: what the others find is of no use to the rest. */
-function wantedScanners(
-  scanners: readonly ConfiguredScanner[],
-  policies: readonly Policy[],
-): readonly ConfiguredScanner[] {
-  const different = new Set(policies)
-  const wanted = scanners.filter((scanner) => [...different].some((policy) => isWanted(scanner, policy)))
-  return wanted.length === scanners.length ? scanners : wanted
 }
 
 /** What scanners and our own Postfix proved about the sender. */
