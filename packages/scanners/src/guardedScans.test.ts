@@ -6,6 +6,7 @@ import {
   type ErrorCode,
   type ScanRequest,
   type ScanResult,
+  type Scanner,
 } from '@ecluse/core'
 import { testMessage } from '@ecluse/fixtures'
 import { request } from '../test/sample.ts'
@@ -244,5 +245,63 @@ describe('messages that may have made the scanner fail', () => {
     }
     expect(asked).toHaveLength(1)
     await expect(scan([scanner], SUSPECTS[1] ?? BAD, NEVER)).resolves.toMatchObject([{ outcome: 'done' }])
+  })
+})
+
+/** An engine that dies of one message, and takes along what it has at hand; whoever asks then cannot connect. */
+function mortalEngine() {
+  let isUp = true
+  const atHand = new Set<() => void>()
+  const scan: Scanner['scan'] = async (scanned) => {
+    if (!isUp) throw new FilterError('E_SCANNER_CONNECT', 'nobody there')
+    await new Promise<void>((resolve, reject) => {
+      const lose = (): void => reject(new FilterError('E_SCANNER_LOST', 'it died'))
+      atHand.add(lose)
+      setImmediate(() => {
+        if (isUp && scanned.message.digest === BAD.message.digest) {
+          isUp = false
+          for (const loseIt of atHand) loseIt()
+        }
+        atHand.delete(lose)
+        resolve()
+      })
+    })
+    return CLEAN
+  }
+  const restart = (): void => {
+    isUp = true
+  }
+  return { scan, restart }
+}
+
+describe('an engine that dies of a message among others', () => {
+  const innocent = Array.from({ length: 12 }, (_, i) => mail(`innocent ${i}`, `D${i}`))
+  const orders = { first: [BAD, ...innocent], last: [...innocent, BAD] }
+
+  test.each<[keyof typeof orders, ConfiguredScanner['breaker']]>([
+    ['first', undefined],
+    ['last', undefined],
+    ['first', { failures: 5, retryAfterMs: 0 }],
+    ['last', { failures: 5, retryAfterMs: 0 }],
+    ['last', { failures: 50, retryAfterMs: 0 }],
+  ])('the guilty one, %s in the queue, is given up, and no other: %j', async (order, breaker) => {
+    const { scan, scanner } = start(breaker ? { breaker } : {})
+    const engine = mortalEngine()
+    const mortal = { ...scanner, scanner: { ...scanner.scanner, scan: engine.scan } }
+    let queue = orders[order]
+    const ends = new Map<ScanRequest, string>()
+    for (let round = 0; round < 4; round++) {
+      const results = await Promise.all(
+        queue.map((message) => scan([mortal], message, new AbortController().signal)),
+      )
+      results.forEach(([result], index) => {
+        if (result) ends.set(queue[index] ?? BAD, outcomeOf(result))
+      })
+      engine.restart()
+      await scan([mortal], GOOD, NEVER)
+      queue = queue.filter((message) => /E_SCANNER_(?!GIVEN)/.test(ends.get(message) ?? ''))
+    }
+    expect(ends.get(BAD)).toBe('E_SCANNER_GIVEN_UP')
+    for (const message of innocent) expect(ends.get(message)).toBe('done')
   })
 })

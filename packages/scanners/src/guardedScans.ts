@@ -5,7 +5,6 @@ import {
   type ErrorCode,
   type ScanRequest,
   type ScanResult,
-  type Scanner,
   type Verdict,
 } from '@ecluse/core'
 import type { Breakers } from './breaker.ts'
@@ -73,40 +72,56 @@ async function askGuarded(
       new FilterError('E_SCANNER_CIRCUIT_OPEN', `${name}: not asked, it failed too often`),
     )
   }
+  const tries: Tries = { refused: false }
   const result = await timed(
     configured,
-    (within) => scanTwice({ configured, request }, retryPauseMs, within),
+    (within) => scanTwice({ configured, request, tries }, retryPauseMs, within),
     signal,
   )
   const error = result.outcome === 'failed' ? result.error : undefined
   const opened = attempt.settle(error ?? 'answered')
-  suspects.note(scanner, identityOf(request), { ...(error && { error }), opened, isTrial: attempt.isTrial })
+  suspects.note(scanner, identityOf(request), {
+    ...(error && { error }),
+    refused: tries.refused,
+    opened,
+    isTrial: attempt.isTrial,
+  })
   return result
 }
 
+/** What both tries of one scan saw. */
+interface Tries {
+  refused: boolean
+}
+
 async function scanTwice(
-  { configured: { scanner, timeoutMs }, request }: Question,
+  { configured, request, tries }: Question & { readonly tries: Tries },
   retryPauseMs: number,
   signal: AbortSignal,
 ): Promise<Verdict> {
+  const { scanner, timeoutMs } = configured
+  const scan = async (): Promise<Verdict> => {
+    try {
+      return await scanner.scan(request, signal)
+    } catch (error) {
+      tries.refused ||= codeOf(error) === 'E_SCANNER_CONNECT'
+      throw error
+    }
+  }
   try {
-    return await scanner.scan(request, signal)
-  } catch (error) {
-    const code = codeOf(error)
-    if (signal.aborted || (code !== 'E_SCANNER_CONNECT' && code !== 'E_SCANNER_LOST')) throw error
+    return await scan()
+  } catch (first) {
+    const code = codeOf(first)
+    if (signal.aborted || (code !== 'E_SCANNER_CONNECT' && code !== 'E_SCANNER_LOST')) throw first
     // An engine that restarts is not there for a moment; a lost connection may be the only one that was lost.
-    if (code === 'E_SCANNER_CONNECT') await pause(Math.min(retryPauseMs, timeoutMs / 4), signal, error)
-    return await scanAgain(scanner, request, { signal, error })
+    if (code === 'E_SCANNER_CONNECT') await pause(Math.min(retryPauseMs, timeoutMs / 4), signal, first)
+    return await again(scan, first)
   }
 }
 
-async function scanAgain(
-  scanner: Scanner,
-  request: ScanRequest,
-  { signal, error: first }: { readonly signal: AbortSignal; readonly error: unknown },
-): Promise<Verdict> {
+async function again(scan: () => Promise<Verdict>, first: unknown): Promise<Verdict> {
   try {
-    return await scanner.scan(request, signal)
+    return await scan()
   } catch (error) {
     // It was there and went away under this message: that says more than that it is not there now.
     throw codeOf(error) === 'E_SCANNER_CONNECT' ? first : error

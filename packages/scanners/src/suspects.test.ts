@@ -15,7 +15,12 @@ beforeEach(() => {
 
 function note(message: string, code?: ErrorCode, { opened = false, isTrial = false } = {}): void {
   const error = code && new FilterError(code, 'it failed')
-  suspects.note(scanner, message, { ...(error && { error }), opened, isTrial })
+  suspects.note(scanner, message, {
+    ...(error && { error }),
+    refused: code === 'E_SCANNER_CONNECT',
+    opened,
+    isTrial,
+  })
 }
 const timeout = (message: string): void => note(message, 'E_SCANNER_TIMEOUT')
 const lost = (message: string): void => note(message, 'E_SCANNER_LOST')

@@ -13,6 +13,8 @@ export interface SuspectOptions {
 export interface ScanEnd {
   /** Absent: with an answer. */
   readonly error?: FilterError
+  /** Whether it could not connect, be it at the second try. */
+  readonly refused: boolean
   /** Whether the circuit of the engine opened because of it. */
   readonly opened: boolean
   /** Whether the circuit was open before it, and this message tried. */
@@ -57,7 +59,7 @@ interface Engine {
  * in the answer) while the circuit was closed, and the engine has answered for some other message since; until then,
  * nobody knows whether it is dead for everybody, and further failures of the message are the same one. Where so many
  * messages failed in between that the circuit opened, it was not the message: only a lost connection still counts, and
- * only where others could not connect after it, since that is what a crash looks like. A message that gets its answer
+ * only where somebody could not connect after it, since that is what a crash looks like. A message that gets its answer
  * has a clean slate. Those with a failure that counts ask one after the other: else, of several that were
  * there when the engine crashed and come again together, nobody could tell who it was.
  */
@@ -87,14 +89,14 @@ export class Suspects {
     return suspect.failures
   }
 
-  note(scanner: Scanner, message: string, { error, opened, isTrial }: ScanEnd): void {
+  note(scanner: Scanner, message: string, { error, refused, opened, isTrial }: ScanEnd): void {
     const engine = this.#engine(scanner)
     if (!error) {
       engine.run = { opened: false, refused: false }
       engine.suspects.delete(message)
       return
     }
-    if (error.code === 'E_SCANNER_CONNECT') engine.run.refused = true
+    if (refused) engine.run.refused = true
     if (opened) engine.run.opened = true
     if (isTrial || !OWN_FAILURES.has(error.code)) return
     const failures = this.failures(scanner, message)
