@@ -17,6 +17,8 @@ test.each<[string, Record<string, unknown>, string[], string[]]>([
   ['networks', { networks: [] }, ['networks'], []],
   ['a scanner', { scanners: [{ kind: 'clamd', timeout: '5s' }] }, ['scanners'], []],
   ['the alert header', { alertHeader: 'X-Amavis-Alert' }, ['alertHeader'], []],
+  ['how failures are counted', { limits: { scanFailures: 5 } }, ['limits'], []],
+  ['a breaker', { scanners: [{ kind: 'clamd', breaker: { failures: 9 } }] }, ['scanners'], []],
   ['two limits', { limits: { deadline: '200s', drain: '1s' } }, ['limits'], []],
   ['a limit of a listener', { limits: { recipients: 100 } }, [], ['limits.recipients']],
   ['both', { limits: { drain: '1s', idle: '60s' } }, ['limits'], ['limits.idle']],

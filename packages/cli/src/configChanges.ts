@@ -23,6 +23,7 @@ const RELOADED: ReadonlySet<string> = new Set([
   'alertHeader',
   'limits.concurrency',
   'limits.deadline',
+  'limits.scanFailures',
   'limits.drain',
   'log.level',
 ])

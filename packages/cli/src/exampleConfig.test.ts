@@ -54,7 +54,7 @@ describe('deploy/ecluse.yaml', () => {
 
   test('loads with everything that is commented out', async () => {
     const { config } = await load(COMPLETE)
-    expect(config.scanners.map(({ kind }) => kind)).toEqual(['clamd', 'spamd', 'rspamd', 'test'])
+    expect(config.scanners.map(({ kind }) => kind)).toEqual(['clamd', 'spamd', 'clamd', 'rspamd', 'test'])
     expect(config.redis).toEqual({ url: 'redis://127.0.0.1:6379/0' })
     expect(config.listen[0]?.tls?.key).toBe('/etc/ecluse/key.pem')
   })

@@ -96,6 +96,7 @@ describe('what is read', () => {
         timeout: 30_000,
         onError: 'pass',
         maxSize: 2_097_152,
+        breaker: { failures: 5, retryAfter: 30_000 },
         options: { url: 'http://127.0.0.1:11333', flavour: 'hot' },
       },
     ])

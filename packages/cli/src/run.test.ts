@@ -120,10 +120,10 @@ test('scanners lists kinds with options, defaults and sentences', async () => {
   const { out } = await run('scanners')
   expect(out).toContain(`kind: spamd
   SpamAssassin by its daemon.
-    name         name; default spamd
-                 Its name in log and metrics, unlike the others.
-    timeout      duration 100ms–590s; default 30s
+    name               name; default spamd
+                       Its name in log and metrics, unlike the others.
+    timeout            duration 100ms–590s; default 30s
 `)
-  expect(out).toContain('    maxSize      size 1KiB–2GiB; optional\n')
-  expect(out).toContain('    password     secret; optional\n')
+  expect(out).toContain('    maxSize            size 1KiB–2GiB; optional\n')
+  expect(out).toContain('    password           secret; optional\n')
 })

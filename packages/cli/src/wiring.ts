@@ -14,6 +14,8 @@ import type { LoadedConfig } from './loadConfig.ts'
 
 /** How often scanners are asked whether they answer, and with which signatures. */
 const VERSION_INTERVAL_MS = 10_000
+/** A daemon that restarts has no socket for a moment. */
+const SCAN_RETRY_MS = 1000
 
 /** A configuration with the rules that were made of it. */
 type Ruled = Pick<LoadedConfig, 'config' | 'rules'>
@@ -33,6 +35,7 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     quarantineDirectory: config.quarantine.directory,
     ledger: { directory: config.ledger.directory, ttlMs: config.ledger.ttl },
     versionIntervalMs: VERSION_INTERVAL_MS,
+    scanRetryMs: SCAN_RETRY_MS,
     http: config.http.address,
     log,
   }
@@ -45,7 +48,11 @@ export function reloadableOptions({ config, rules }: Ruled): ReloadableOptions {
     alertHeader,
     scanners: configuredScanners(config),
     rules,
-    limits: { concurrency: limits.concurrency, deadlineMs: limits.deadline },
+    limits: {
+      concurrency: limits.concurrency,
+      deadlineMs: limits.deadline,
+      scanFailures: limits.scanFailures,
+    },
     drainMs: limits.drain,
   }
 }
@@ -68,7 +75,7 @@ async function connections(config: Config): Promise<Pick<DaemonOptions, 'receive
 
 /** The scanners that the configuration names, built by their kinds. */
 export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
-  return scanners.map(({ name, kind: kindName, timeout, maxSize, onError, options }) => {
+  return scanners.map(({ name, kind: kindName, timeout, maxSize, onError, backupFor, breaker, options }) => {
     const kind = SCANNER_KINDS.find((candidate) => candidate.kind === kindName)
     if (!kind) throw new TypeError(`${kindName}: passed the schema, and is no kind`)
     return {
@@ -78,6 +85,8 @@ export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
       timeoutMs: timeout,
       ...(maxSize !== undefined && { maxSizeBytes: maxSize }),
       onError,
+      ...(backupFor && { backupFor }),
+      breaker: { failures: breaker.failures, retryAfterMs: breaker.retryAfter },
       options,
       scanner: kind.create(name, options),
     }

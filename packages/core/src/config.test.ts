@@ -48,6 +48,7 @@ test("a scanner has its kind's name, timeout and rule for failures by default", 
       kind: 'sample',
       timeout: 5000,
       onError: 'unchecked',
+      breaker: { failures: 5, retryAfter: 30_000 },
       options: { address: { host: '127.0.0.1', port: 1 } },
     },
   ])
@@ -121,6 +122,8 @@ test('the notes and keys of a path are those of the kind that was chosen', () =>
     'timeout',
     'maxSize',
     'onError',
+    'backupFor',
+    'breaker',
     'address',
   ])
   expect(notesAt(schema, input, ['scanners', 0, 'toString'])).toBeUndefined()

@@ -4,6 +4,7 @@ import type { MailProtocol } from './envelope.ts'
 import type { Policy, PolicyOverlay } from './policy.ts'
 import type { OnError, ScannerKind } from './scanner.ts'
 import { knownListeners, knownScanners, nestDeadlines, separatePlaces } from './configRules.ts'
+import { knownBackups } from './configBackups.ts'
 import {
   httpSection,
   ledgerSection,
@@ -136,6 +137,10 @@ export interface ScannerConfig {
   /** Bytes; absent: no limit. */
   readonly maxSize?: number
   readonly onError: OnError
+  /** Names of other scanners, at least one; absent: it is no backup. */
+  readonly backupFor?: readonly string[]
+  /** `retryAfter` in milliseconds. */
+  readonly breaker: { readonly failures: number; readonly retryAfter: number }
   readonly options: unknown
 }
 
@@ -169,6 +174,8 @@ export interface LimitsConfig {
   readonly concurrency: number
   /** Milliseconds from the final dot to the replies. */
   readonly deadline: number
+  /** How often one message may make a scanner fail; 0: without end. */
+  readonly scanFailures: number
   /** Milliseconds that a silent client is waited for. */
   readonly idle: number
   /** Milliseconds that what runs may go on at the end. */
@@ -253,6 +260,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     .superRefine(nestDeadlines)
     .superRefine(separatePlaces)
     .superRefine(knownScanners)
+    .superRefine(knownBackups(kinds))
     .superRefine(knownListeners)
 }
 

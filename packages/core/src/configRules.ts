@@ -77,10 +77,17 @@ function separateFolders(config: Config, context: z.core.$RefinementCtx): void {
 
 /** A policy that names a scanner that is not there would let everything through unseen. */
 export function knownScanners({ scanners, policy, policies }: Config, context: z.core.$RefinementCtx): void {
-  const names = new Set(scanners.map(({ name }) => name))
+  const backups = new Map(scanners.flatMap(({ name, backupFor }) => (backupFor ? [[name, backupFor]] : [])))
+  const names = new Set(scanners.flatMap(({ name, backupFor }) => (backupFor ? [] : [name])))
   const check = (wanted: readonly string[] | undefined, path: readonly (string | number)[]): void => {
     wanted?.forEach((name, index) => {
       if (names.has(name)) return
+      const primaries = backups.get(name)
+      if (primaries) {
+        const message = `${name} is a backup: it goes with what it stands in for`
+        const hint = `name ${primaries.join(', ').slice(0, 200)}`
+        return context.addIssue({ code: 'custom', path: [...path, index], message, params: { hint } })
+      }
       const message = `no scanner has the name ${name.slice(0, 60)}`
       const hint = names.size === 0 ? 'there are no scanners' : `there are: ${[...names].join(', ')}`
       context.addIssue({ code: 'custom', path: [...path, index], message, params: { hint } })

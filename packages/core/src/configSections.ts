@@ -155,6 +155,10 @@ export function limitsSection() {
       max: '590s',
       why: 'Postfix waits for 600s: lmtp_data_done_timeout',
     }).prefault('300s'),
+    scanFailures: count(
+      'Times that one message may crash a scanner or get no answer; then it is "unchecked". 0: without end.',
+      { max: 100 },
+    ).prefault(3),
     idle: duration('How long a silent client is waited for.', { min: '10s', max: '1h' }).prefault('480s'),
     drain: duration('At the end: how long messages that are being looked at may go on.', {
       min: '0s',

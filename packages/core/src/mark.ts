@@ -1,4 +1,5 @@
 import { extendRecipient } from './addressExtension.ts'
+import type { Assessment } from './assess.ts'
 import type { Decision } from './decide.ts'
 import { encodeWords } from './encodedWord.ts'
 import type { Envelope, Recipient } from './envelope.ts'
@@ -93,7 +94,7 @@ function marksOf(decision: Decision, context: MarkContext): HeaderEdit[] {
   const add = (name: string, value: string): void => void marks.push(mark(name, value))
   if (quarantined && local) add('X-Quarantine-ID', `<${context.id}>`)
   if (assessment.virusStatus !== undefined) {
-    add('X-Virus-Scanned', `ecluse at ${context.hostname}`)
+    add('X-Virus-Scanned', `ecluse at ${context.hostname}${backupNote(assessment)}`)
     add('X-Virus-Status', virusStatus(decision))
   }
   if (assessment.viruses.length > 0) {
@@ -109,6 +110,11 @@ function marksOf(decision: Decision, context: MarkContext): HeaderEdit[] {
 /** Names from scanners are in it: whatever they are, they begin no line. */
 function mark(name: string, value: string): HeaderEdit {
   return { op: 'prepend', name, value: value.replace(/[^\x20-\x7e]/g, '?') }
+}
+
+/** Names are letters, digits, hyphens and underscores: the configuration's schema sees to it. */
+function backupNote({ virusBackups }: Assessment): string {
+  return virusBackups ? ` (backup ${virusBackups.join(', ')})` : ''
 }
 
 function virusStatus({ assessment: { virusStatus: status, viruses } }: Decision): string {

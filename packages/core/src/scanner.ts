@@ -32,7 +32,7 @@ export interface Scanner {
    * on it when it settles, for the signal serves further scans.
    * A scanner that fails, or answers in part, never says clean: it throws.
    *
-   * @throws FilterError E_SCANNER_CONNECT, E_SCANNER_TIMEOUT, E_SCANNER_PROTOCOL, E_SCANNER_LIMIT.
+   * @throws FilterError E_SCANNER_CONNECT, E_SCANNER_LOST, E_SCANNER_TIMEOUT, E_SCANNER_PROTOCOL, E_SCANNER_LIMIT.
    */
   scan(request: ScanRequest, signal: AbortSignal): Promise<Verdict>
   /** Asks the engine who it is; also the test whether it answers. Throws as `scan` does. */
@@ -50,7 +50,7 @@ export interface ScannerKind {
   readonly concerns: readonly Concern[]
   /** Whether it may find proofs of who the sender is ('authenticated'); absent: no. */
   readonly proves?: boolean
-  /** Its own keys, beside those that every scanner has (`name`, `kind`, `timeout`, `maxSize`, `onError`). */
+  /** Its own keys, beside those that every scanner has (`name`, `kind`, `timeout`, `onError` …). */
   readonly options: Section
   /** Values for the common keys where this kind's users expect others: `timeout`, `onError`. */
   readonly defaults?: { readonly timeout?: string; readonly onError?: OnError }
@@ -76,6 +76,14 @@ export function scannerKind<S extends Section>(
 export const ON_ERROR = ['tempfail', 'pass', 'unchecked'] as const
 export type OnError = (typeof ON_ERROR)[number]
 
+/** When a scanner that fails is left alone, and for how long. */
+export interface BreakerSettings {
+  /** Failures in a row after which it is not asked any more; 0: it is always asked. */
+  readonly failures: number
+  /** After so long one message tries again. */
+  readonly retryAfterMs: number
+}
+
 /** A scanner with what the configuration says of it. */
 export interface ConfiguredScanner {
   /** Instance name: metric label and log field. */
@@ -86,6 +94,13 @@ export interface ConfiguredScanner {
   /** Absent: no limit. */
   readonly maxSizeBytes?: number
   readonly onError: OnError
+  /**
+   * Names of the scanners that it stands in for, at least one and none of them a backup: it is asked when all of them
+   * that were asked have failed for the message. Absent: it is asked at once.
+   */
+  readonly backupFor?: readonly string[]
+  /** When it is not asked for a while. Absent: it is always asked. */
+  readonly breaker?: BreakerSettings
   /**
    * What `scanner` was made of: with the same name, kind and options, a reload keeps the scanner that is there.
    * Absent: no other is the same.
@@ -99,8 +114,16 @@ export type ScanResult = {
   readonly scanner: string
   readonly concerns: readonly Concern[]
   readonly elapsedMs: number
+  /** As configured: then the scanners that it names are among the results, and failed. */
+  readonly backupFor?: readonly string[]
 } & (
   | { readonly outcome: 'done'; readonly verdict: Verdict; readonly cached: boolean }
   | { readonly outcome: 'skipped'; readonly reason: 'too large' }
-  | { readonly outcome: 'failed'; readonly error: FilterError; readonly onError: OnError }
+  | {
+      readonly outcome: 'failed'
+      readonly error: FilterError
+      readonly onError: OnError
+      /** The backup that looked at the message in its place: then `onError` does not count. */
+      readonly coveredBy?: string
+    }
 )

@@ -18,6 +18,7 @@ import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
+import { openScanGuards } from './scanGuards.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
 export interface DaemonOptions extends ReloadableOptions {
@@ -30,6 +31,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly ledger?: FileLedgerOptions
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
+  /** How long a scanner that cannot be connected to is given before it is tried once more. */
+  readonly scanRetryMs: number
   /** Absent: no HTTP. */
   readonly http?: Address
   readonly log: Log
@@ -152,9 +155,22 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
     inFlight: () => intake.inFlight,
     quarantineBytes: async () => (await quarantine.usage()).bytes,
     ledgerEntries: () => ledger?.entries ?? 0,
+    circuits: () =>
+      new Map(reloader.current.scanners.map((scanner) => [scanner.name, guards.breakers.isOpen(scanner)])),
   })
+  const guards = openScanGuards(log, options.scanRetryMs)
+  // Field by field: at the start these are all of the daemon's options.
   const partsOf = (from: ReloadableOptions): MessageParts => ({
-    pipeline: { ...from, hostname, quarantine, reinjector, ...(ledger && { ledger }) },
+    pipeline: {
+      alertHeader: from.alertHeader,
+      scanners: from.scanners,
+      rules: from.rules,
+      hostname,
+      quarantine,
+      reinjector,
+      ...(ledger && { ledger }),
+      scanAll: guards.scanAllWith(from.limits.scanFailures),
+    },
     directionOf: (envelope) => from.rules.directionOf(envelope),
     ...from.limits,
   })
@@ -170,6 +186,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   const intake: Intake = createIntake({ spool, parts, log, metrics })
   const readiness = watchReadiness({
     scanners: options.scanners,
+    breakers: guards.breakers,
     reinjector,
     folders: async () => void (await Promise.all([spool.check(), quarantine.check(), ledger?.check()])),
     intervalMs: options.versionIntervalMs,

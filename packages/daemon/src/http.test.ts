@@ -14,6 +14,7 @@ async function ask(path: string, method = 'GET'): Promise<{ status: number; body
     inFlight: () => 3,
     quarantineBytes: async () => 4096,
     ledgerEntries: () => 5,
+    circuits: () => new Map(),
   })
   listener ??= await listenHttp({ host: '127.0.0.1', port: 0 }, { notReady: () => reasons, metrics })
   if ('path' in listener.address) throw new TypeError('expected TCP')
@@ -59,8 +60,10 @@ test('/metrics has every metric of the contract from the start', async () => {
       'ecluse_recipients_total',
       'ecluse_reinjections_total',
       'ecluse_scan_seconds',
+      'ecluse_scanner_circuit_open',
       'ecluse_scanner_signature_timestamp_seconds',
       'ecluse_scanner_up',
+      'ecluse_scans_given_up_total',
       'ecluse_scans_total',
     ]),
   )
@@ -71,7 +74,12 @@ test('/metrics has every metric of the contract from the start', async () => {
 
 test('a port in use is one clear error', async () => {
   await ask('/healthz')
-  const metrics = new Metrics({ inFlight: () => 0, quarantineBytes: async () => 0, ledgerEntries: () => 0 })
+  const metrics = new Metrics({
+    inFlight: () => 0,
+    quarantineBytes: async () => 0,
+    ledgerEntries: () => 0,
+    circuits: () => new Map(),
+  })
   await expect(
     listenHttp(listener?.address ?? { path: '' }, { notReady: () => [], metrics }),
   ).rejects.toMatchObject({

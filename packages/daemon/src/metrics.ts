@@ -8,6 +8,8 @@ export interface GaugeSources {
   readonly inFlight: () => number
   readonly quarantineBytes: () => Promise<number>
   readonly ledgerEntries: () => number
+  /** By the name of each scanner that new messages ask, whether its circuit is open. */
+  readonly circuits: () => ReadonlyMap<string, boolean>
 }
 
 /**
@@ -64,6 +66,12 @@ export class Metrics {
   readonly #signatureTimestamp = new Gauge({
     name: 'ecluse_scanner_signature_timestamp_seconds',
     help: 'When the signatures of the scanner were made.',
+    labelNames: ['scanner'],
+    registers: this.#registers,
+  })
+  readonly #givenUp = new Counter({
+    name: 'ecluse_scans_given_up_total',
+    help: 'Scans not tried again, since the message had made the scanner fail too often.',
     labelNames: ['scanner'],
     registers: this.#registers,
   })
@@ -132,6 +140,16 @@ export class Metrics {
         this.set(sources.ledgerEntries())
       },
     })
+    new Gauge({
+      name: 'ecluse_scanner_circuit_open',
+      help: 'Whether the scanner is left alone because it failed too often in a row.',
+      labelNames: ['scanner'],
+      registers: this.#registers,
+      collect() {
+        this.reset()
+        for (const [scanner, open] of sources.circuits()) this.set({ scanner }, open ? 1 : 0)
+      },
+    })
     for (const result of ['ok', 'tempfail', 'reject', 'error']) this.#reinjections.inc({ result }, 0)
     for (const category of CATEGORIES) this.#quarantined.inc({ category }, 0)
     for (const result of ['ok', 'error']) this.#reloads.inc({ result }, 0)
@@ -156,9 +174,17 @@ export class Metrics {
       const ms = times[stage]
       if (ms !== undefined) this.#seconds.observe({ stage }, ms / 1000)
     }
-    if (!outcome) return
+    if (outcome) this.#outcome(outcome)
+  }
+
+  #outcome(outcome: Outcome): void {
     if (outcome.unknowable) this.#unknowable.inc()
     if (outcome.replayed.size > 0) this.#replays.inc(outcome.replayed.size)
+    for (const scan of outcome.scans) {
+      if (scan.outcome === 'failed' && scan.error.code === 'E_SCANNER_GIVEN_UP') {
+        this.#givenUp.inc({ scanner: scan.scanner })
+      }
+    }
     for (const delivery of outcome.deliveries.values()) {
       if (delivery.outcome === 'relayed') this.#reinjections.inc({ result: 'ok' })
       else if (delivery.outcome === 'failed') this.#reinjections.inc({ result: 'error' })
@@ -183,6 +209,7 @@ export class Metrics {
   /** What a scanner said of messages; for one that no message asks any more. */
   forgetScans(scanner: string): void {
     this.#scanSeconds.remove({ scanner })
+    this.#givenUp.remove({ scanner })
     for (const verdict of SCAN_VERDICTS) this.#scans.remove({ scanner, verdict })
   }
 

@@ -5,8 +5,8 @@ import {
   decide,
   deliveryReply,
   FilterError,
-  isWanted,
   planDeliveries,
+  wantedScanners,
   type Assessment,
   type ConfiguredScanner,
   type Decision,
@@ -27,7 +27,7 @@ import {
 } from '@ecluse/core'
 import { editMessage, readAuthenticationResults, readAuthors, type Reinjector } from '@ecluse/mail'
 import { quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
-import { scanAll } from '@ecluse/scanners'
+import { scanAll, type ScanAll } from '@ecluse/scanners'
 import type { Ledger, LedgerResult } from '@ecluse/state'
 import { recall, type Recollection } from './recall.ts'
 import { inTurns } from './turns.ts'
@@ -38,6 +38,8 @@ export interface JudgeParts {
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
   readonly rules: Rules
+  /** How scanners are asked; absent: each time, whatever happened before. */
+  readonly scanAll?: ScanAll
 }
 
 /** What the pipeline works with. */
@@ -267,7 +269,7 @@ export async function judge(
   )
   const wanted = wantedScanners(parts.scanners, policies)
 
-  const scans = await scanAll(wanted, { message, envelope, hostname }, signal)
+  const scans = await (parts.scanAll ?? scanAll)(wanted, { message, envelope, hostname }, signal)
   times.scan = clock()
 
   const proofs = rules.wantsAuthors ? proofsOf(scans, message, rules) : []
@@ -304,16 +306,6 @@ function* oneByOne<R>(
     yield
   }
   return results
-}
-
-/** Those that somebody wants: what the others find is of no use to the rest. */
-function wantedScanners(
-  scanners: readonly ConfiguredScanner[],
-  policies: readonly Policy[],
-): readonly ConfiguredScanner[] {
-  const different = new Set(policies)
-  const wanted = scanners.filter((scanner) => [...different].some((policy) => isWanted(scanner, policy)))
-  return wanted.length === scanners.length ? scanners : wanted
 }
 
 /** What scanners and our own Postfix proved about the sender. */

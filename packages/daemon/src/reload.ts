@@ -6,7 +6,12 @@ export interface ReloadableOptions {
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
   readonly rules: Rules
-  readonly limits: { readonly concurrency: number; readonly deadlineMs: number }
+  readonly limits: {
+    readonly concurrency: number
+    readonly deadlineMs: number
+    /** How often one message may make a scanner fail; 0, or absent: without end. */
+    readonly scanFailures?: number
+  }
   /** How long `close` may take to finish what runs. */
   readonly drainMs: number
 }

@@ -18,7 +18,7 @@ import {
 } from '@ecluse/core'
 import { envelopeText } from './envelopeText.ts'
 import { exchange, type Question } from './exchange.ts'
-import { abortFailure, scannerFailure } from './failure.ts'
+import { abortFailure, lostError, scannerFailure } from './failure.ts'
 import { spamassassinProofs } from './proof.ts'
 import { scoreFinding } from './score.ts'
 import { readEngine, readReportTable, readSpamdReply } from './spamdReply.ts'
@@ -52,10 +52,10 @@ export const spamd = scannerKind({
     ): Promise<Buffer> => {
       if (signal.aborted) throw abortFailure(where, signal)
       try {
-        return await exchange(
-          { ...question, address: options.address, maxReplyBytes: MAX_REPLY_BYTES },
-          signal,
-        )
+        const asked = { ...question, address: options.address, maxReplyBytes: MAX_REPLY_BYTES }
+        const reply = await exchange(asked, signal)
+        if (reply.length === 0) throw lostError(where)
+        return reply
       } catch (cause) {
         throw scannerFailure(where, cause, signal)
       }
