@@ -43,6 +43,7 @@ localDomains: [example.org]
 spool: { directory: ${JSON.stringify(join(directory, 'spool'))} }
 quarantine: { directory: ${JSON.stringify(join(directory, 'quarantine'))} }
 limits: { concurrency: 50, connections: 200 }
+http: { address: "127.0.0.1:0" }
 `
 }
 

@@ -3,7 +3,8 @@ import type { Daemon, LevelledLog } from '@ecluse/daemon'
 import type { Surroundings } from './command.ts'
 import { configChanges } from './configChanges.ts'
 import type { ListFile } from './listFiles.ts'
-import { loadConfig, type LoadedConfig, type LoadedRules } from './loadConfig.ts'
+import { loadAside, type ReloadedConfig } from './loadAside.ts'
+import type { LoadedRules } from './loadConfig.ts'
 import { describeError } from './terminal.ts'
 import { checkFiles, reloadableOptions } from './wiring.ts'
 
@@ -76,10 +77,10 @@ export class Reloading {
 
   async #reloadOnce(): Promise<void> {
     const { daemon, log, file, around, config: first } = this.#started
-    const found: { loaded?: LoadedConfig; errors?: readonly FilterError[] } = {}
+    const found: { loaded?: ReloadedConfig; errors?: readonly FilterError[] } = {}
     try {
       const done = await daemon.reload(async () => {
-        const loaded = await loadConfig(file, around)
+        const loaded = await loadAside(file, around)
         if ('errors' in loaded) {
           found.errors = loaded.errors
           throw new FilterError('E_CONFIG', `${loaded.errors.length} errors`)
