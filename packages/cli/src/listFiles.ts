@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
@@ -80,9 +81,7 @@ async function readText(file: string): Promise<string> {
       hint: 'is this the right file?',
     })
   }
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch (cause) {
-    throw new FilterError('E_CONFIG', 'not UTF-8 text', { place: { file }, cause, hint: 'save it as UTF-8' })
-  }
+  // A TextDecoder takes ten times as long, all in one go.
+  if (isUtf8(bytes)) return bytes.toString('utf8')
+  throw new FilterError('E_CONFIG', 'not UTF-8 text', { place: { file }, hint: 'save it as UTF-8' })
 }
