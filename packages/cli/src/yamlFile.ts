@@ -21,6 +21,8 @@ import {
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 /** Words and signs: twice what these 5 MiB have. Small values by the million would take gigabytes. */
 const MAX_LEXEMES = 2_500_000
+/** Less than a millisecond. */
+const LEXEMES_OF_STEP = 200
 /** A configuration needs about five levels. */
 const MAX_DEPTH = 100
 /** How many nodes aliases may add: enough for a few shared lists, too few for a bomb. */
@@ -140,7 +142,7 @@ function* readTokens(
         hint: 'put long lists into list files: file:PATH',
       })
     }
-    yield
+    if (lexemes % LEXEMES_OF_STEP === 0) yield
   }
   for (const token of parser.end()) tokens.push(token)
   return tokens
