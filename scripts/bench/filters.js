@@ -45,6 +45,7 @@ quarantine: { directory: ${JSON.stringify(join(directory, 'quarantine'))} }
 ledger: { directory: ${JSON.stringify(join(directory, 'ledger'))} }
 http: { address: "127.0.0.1:${httpPort}" }
 limits: { concurrency: 50, connections: 200 }
+http: { address: "127.0.0.1:0" }
 `
 }
 

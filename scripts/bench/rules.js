@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ecluseConfig, startEcluse } from './filters.js'
-import { freePort, peakResidentMB, residentMB, runWorker } from './processes.js'
+import { cpuSeconds, freePort, peakResidentMB, residentMB, runWorker } from './processes.js'
 import { entryCount, policyCount, senderCount, writeRuleSet } from './ruleSets.js'
 import { sourceThrough, withFilters } from './stage.js'
 import { compareRounds, measureInTurn, median } from './turns.js'
@@ -33,7 +33,8 @@ function start(kind) {
       const started = performance.now()
       const options = { directory: bench.directory, name: `start-${kind}-${round}`, nextPort }
       const filter = await startEcluse({ ...options, ruleSet: kind, nodeOptions: bench.nodeOptions })
-      rounds.push(oneRound(performance.now() - started))
+      const ms = performance.now() - started
+      rounds.push({ ...oneRound(ms), cpuMs: cpuSeconds(filter.pid) * 1000 })
       memory = { memoryMB: peakResidentMB(filter.pid), idleMB: residentMB(filter.pid) }
       await filter.close()
     }

@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { patternPool, PATTERN_TEXT } from '../../packages/core/dist/index.js'
+import { loadAside } from '../../packages/cli/dist/loadAside.js'
 import { loadConfig } from '../../packages/cli/dist/loadConfig.js'
 import { judge } from '../../packages/daemon/dist/index.js'
 import { SCANNER_KINDS } from '../../packages/scanners/dist/index.js'
@@ -19,8 +20,8 @@ import { serveWorker } from './processes.js'
 import { customer, policyCount, sender, senderCount } from './ruleSets.js'
 import { median } from './turns.js'
 
-async function load(configFile) {
-  const loaded = await loadConfig(configFile, { kinds: SCANNER_KINDS, env: {}, hostname: 'a.example.org' })
+async function load(configFile, read = loadConfig) {
+  const loaded = await read(configFile, { kinds: SCANNER_KINDS, env: {}, hostname: 'a.example.org' })
   if ('errors' in loaded) throw new Error(loaded.errors[0].message)
   return loaded
 }
@@ -135,7 +136,7 @@ async function reread({ configFile }) {
 
 async function reload({ configFile }) {
   await load(configFile)
-  return { delayMs: await delays(3, async () => void (await load(configFile))) }
+  return { delayMs: await delays(3, async () => void (await load(configFile, loadAside))) }
 }
 
 /** Every character makes such a pattern follow as many threads as it has steps. */

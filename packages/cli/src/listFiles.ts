@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { constants } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
@@ -77,26 +78,18 @@ const READ_ERRORS: Readonly<Record<string, readonly [string, string?]>> = {
 
 async function readText(file: string): Promise<string> {
   const bytes = await readBounded(file)
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch (cause) {
-    const place = { file, line: lineOfBadByte(bytes) }
-    throw new FilterError('E_CONFIG', 'not UTF-8 text', { place, cause, hint: 'save it as UTF-8' })
-  }
+  // A TextDecoder takes ten times as long, all in one go.
+  if (isUtf8(bytes)) return bytes.toString('utf8')
+  const place = { file, line: lineOfBadByte(bytes) }
+  throw new FilterError('E_CONFIG', 'not UTF-8 text', { place, hint: 'save it as UTF-8' })
 }
 
 function lineOfBadByte(bytes: Buffer): number {
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   let line = 1
   for (let start = 0; start < bytes.length; line++) {
     const newline = bytes.indexOf(0x0a, start)
     const end = newline === -1 ? bytes.length : newline
-    try {
-      decoder.decode(bytes.subarray(start, end))
-    } catch {
-      // This is what is looked for.
-      return line
-    }
+    if (!isUtf8(bytes.subarray(start, end))) return line
     start = end + 1
   }
   return line

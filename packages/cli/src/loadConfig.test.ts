@@ -64,6 +64,14 @@ describe('a file that cannot be read', () => {
   })
 })
 
+test('millions of values are not read', async () => {
+  const file = path.join(folder, 'ecluse.yaml')
+  writeFileSync(file, `${LOCAL}a: [${'0,'.repeat(1_250_000)}]`)
+  expect(await errorsOf(file)).toEqual([
+    'FOLDER/ecluse.yaml:2: too many values (put long lists into list files: file:PATH)',
+  ])
+}, 60_000)
+
 describe('what is read', () => {
   test('is whole with localDomains alone', async () => {
     const { config } = await load(LOCAL)

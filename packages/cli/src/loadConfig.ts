@@ -13,6 +13,7 @@ import {
   type NamedList,
   type Rules,
   type ScannerKind,
+  type Steps,
 } from '@ecluse/core'
 import { inTurns } from '@ecluse/daemon'
 import { stringify } from 'yaml'
@@ -87,6 +88,7 @@ async function checkConfig(
   const read = readValues(schema, { ...yaml, value: input }, { env: sources.env, directory })
   if ('errors' in read) return read
   const { config } = read
+  await inTurns(freeze(config))
   const { files, failures } = await readLists(listFilesOf(config), directory)
   if (failures.length > 0) return { errors: listErrors(failures, yaml) }
   const entries = entriesOf(files)
@@ -140,7 +142,20 @@ function readValues(
     ...explainIssues(issues, schema, yaml),
   ])
   if (errors.length > 0 || !result.success) return { errors }
-  return { config: deepFreeze(result.data) }
+  return { config: result.data }
+}
+
+/**
+ * Freezes a configuration that has been read from `file`, and makes its rules.
+ *
+ * @throws FilterError E_CONFIG when a list file cannot be used
+ */
+export async function rulesOf(config: Config, file: string): Promise<LoadedRules> {
+  await inTurns(freeze(config))
+  const directory = path.dirname(path.resolve(file))
+  const { files, failures } = await readLists(listFilesOf(config), directory)
+  if (failures[0]) throw failures[0].error
+  return await loadedRules(config, files, directory)
 }
 
 function entriesOf(files: NamedLists): ListFiles {
@@ -173,9 +188,16 @@ function effectiveYaml(schema: ConfigSchema, input: unknown): string {
   return stringify(filled, { lineWidth: 110 })
 }
 
-function deepFreeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
-  Object.freeze(value)
-  Object.values(value).forEach(deepFreeze)
-  return value
+/** Freezes plain values with all below them. */
+function* freeze(values: object): Steps<void> {
+  const waiting = [values]
+  for (let count = 1, next = waiting.pop(); next; count++, next = waiting.pop()) {
+    Object.freeze(next)
+    for (const below of Object.values(next) as unknown[]) {
+      if (typeof below === 'object' && below !== null && !Object.isFrozen(below)) waiting.push(below)
+    }
+    if (count % FROZEN_OF_STEP === 0) yield
+  }
 }
+
+const FROZEN_OF_STEP = 500

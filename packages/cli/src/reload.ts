@@ -2,7 +2,8 @@ import { FilterError, type Config } from '@ecluse/core'
 import type { Daemon, LevelledLog } from '@ecluse/daemon'
 import { configChanges } from './configChanges.ts'
 import type { ListFile } from './listFiles.ts'
-import { loadConfig, type ConfigSources, type LoadedConfig, type LoadedRules } from './loadConfig.ts'
+import { loadAside, type ReloadedConfig } from './loadAside.ts'
+import type { ConfigSources, LoadedRules } from './loadConfig.ts'
 import { describeError } from './terminal.ts'
 import { checkFiles, reloadableOptions } from './wiring.ts'
 
@@ -75,10 +76,10 @@ export class Reloading {
 
   async #reloadOnce(): Promise<void> {
     const { daemon, log, file, around, config: first } = this.#started
-    const found: { loaded?: LoadedConfig; errors?: readonly FilterError[] } = {}
+    const found: { loaded?: ReloadedConfig; errors?: readonly FilterError[] } = {}
     try {
       const done = await daemon.reload(async () => {
-        const loaded = await loadConfig(file, around)
+        const loaded = await loadAside(file, around)
         if ('errors' in loaded) {
           found.errors = loaded.errors
           throw new FilterError('E_CONFIG', `${loaded.errors.length} errors`)

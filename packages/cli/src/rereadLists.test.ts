@@ -81,13 +81,14 @@ test('a list that changed is in force with the others as they were', async () =>
   expect(said).toEqual(['lists read again: {"files":["a"]}'])
 })
 
-test.each([
+test.each<[string, string | Buffer, string]>([
   ['an entry that is none', 'a2@example.net\nnot an entry\n', 'a:2: expected an address'],
   [
     'a line with control characters',
     'a2@example.net\n\u0007\n',
     'a:2: expected text without control characters',
   ],
+  ['what is not UTF-8', Buffer.from('caf\xe9@example.net\n', 'latin1'), 'a:1: not UTF-8 text'],
   ['a regular expression that is none', '/(/\n', 'a:1: expected a regular expression'],
 ])('%s changes nothing and is told with file and line; the other file is read', async (_, text, told) => {
   const { reloading, said, blocked, rules } = await started()

@@ -324,3 +324,30 @@ test('list files that are moved into place are read without a signal; a wrong on
     { level: 'info', msg: 'lists read again', files: [`${folder}/right`] },
   ])
 })
+
+test('a large file is read in a thread of its own, and all the same', async () => {
+  const padding = `# ${'x'.repeat(98)}\n`.repeat(2000)
+  const kinds = '[{ kind: test }, { kind: rspamd, onError: pass }, { kind: spamd, onError: pass }]'
+  const overlays = Array.from(
+    { length: 1000 },
+    (_, index) =>
+      `  - { name: p${index}, when: { recipients: [u${index}@example.org] }, policy: { killLevel: 9 } }\n`,
+  )
+  const ecluse = await start(`${yamlOf('old')}\npolicies:\n${overlays.join('')}${padding}`)
+  await rewrite(ecluse, '[{ kind: test }]', kinds)
+  await rewrite(ecluse, '[old] ', '[new] ')
+  await rewrite(ecluse, 'u999@example.org]', 'b@example.org]')
+  await rewrite(ecluse, 'name: p999, when', 'name: last, when')
+  expect(await hangup(ecluse)).toEqual({ ok: 1, error: 0 })
+  expect(await deliver(ecluse, '1')).toMatch(/^250 /)
+  expect(sink.messages.map(({ data }) => tagOf(data))).toEqual(['new'])
+  await rewrite(ecluse, 'u7@example.org', 'not an entry')
+  expect(await hangup(ecluse)).toEqual({ ok: 1, error: 1 })
+  const errors = ecluse.log().filter(({ level }) => level === 'error')
+  expect(errors).toMatchObject([
+    {
+      error: expect.stringMatching(/yaml:\d+:\d+: policies\[7\]\.when\.recipients\[0\]: expected an address/),
+    },
+  ])
+  expect(await ecluse.stop()).toBe(0)
+})

@@ -18,7 +18,8 @@ import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
-import { openScanGuards } from './scanGuards.ts'
+import type { PipelineParts } from './pipeline.ts'
+import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
 export interface DaemonOptions extends ReloadableOptions {
@@ -159,21 +160,8 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
       new Map(reloader.current.scanners.map((scanner) => [scanner.name, guards.breakers.isOpen(scanner)])),
   })
   const guards = openScanGuards(log, options.scanRetryMs)
-  // Field by field: at the start these are all of the daemon's options.
-  const partsOf = (from: ReloadableOptions): MessageParts => ({
-    pipeline: {
-      alertHeader: from.alertHeader,
-      scanners: from.scanners,
-      rules: from.rules,
-      hostname,
-      quarantine,
-      reinjector,
-      ...(ledger && { ledger }),
-      scanAll: guards.scanAllWith(from.limits.scanFailures),
-    },
-    directionOf: (envelope) => from.rules.directionOf(envelope),
-    ...from.limits,
-  })
+  const fixed = { hostname, quarantine, reinjector, ...(ledger && { ledger }) }
+  const partsOf = (from: ReloadableOptions): MessageParts => messageParts(from, fixed, guards)
   const closing = closeScanners(log)
   const parts = new PartsInUse(partsOf(options), ({ scanners, names }) => {
     closing.close(scanners)
@@ -206,6 +194,21 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   })
   await readiness.ask()
   return { intake, readiness, metrics, reloader }
+}
+
+/** Field by field: at the start `from` is all of the daemon's options. */
+function messageParts(
+  from: ReloadableOptions,
+  fixed: Omit<PipelineParts, 'alertHeader' | 'scanners' | 'rules' | 'scanAll'>,
+  guards: DaemonGuards,
+): MessageParts {
+  const { alertHeader, scanners, rules, limits } = from
+  const scanAll = guards.scanAllWith(limits.scanFailures)
+  return {
+    pipeline: { alertHeader, scanners, rules, scanAll, ...fixed },
+    directionOf: (envelope) => rules.directionOf(envelope),
+    ...limits,
+  }
 }
 
 /** Reads what is remembered; closed after everything that could still write to it. */
