@@ -15,6 +15,7 @@ import {
   stop,
   waitForGreeting,
 } from './processes.js'
+import { writeRuleSet } from './ruleSets.js'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -31,7 +32,11 @@ function ecluseScanners({ clamd, spamd }) {
   ]
 }
 
-function ecluseConfig(directory, { port, nextPort, scanners, connections, limits }) {
+/** A configuration of Écluse with all it writes below `directory`. */
+export function ecluseConfig(
+  directory,
+  { port, httpPort = 0, nextPort, scanners, connections, limits = { concurrency: 50, connections: 200 } },
+) {
   return `hostname: bench.example.org
 listen:
   - { protocol: lmtp, address: "127.0.0.1:${port}" }
@@ -40,12 +45,14 @@ scanners:${yamlList(scanners)}
 localDomains: [example.org]
 spool: { directory: ${JSON.stringify(join(directory, 'spool'))} }
 quarantine: { directory: ${JSON.stringify(join(directory, 'quarantine'))} }
+ledger: { directory: ${JSON.stringify(join(directory, 'ledger'))} }
+http: { address: "127.0.0.1:${httpPort}" }
 limits: ${JSON.stringify(limits)}
 `
 }
 
 /**
- * `ecluse serve`, its log going to a file. `nodeOptions` go to Node, before the program.
+ * `ecluse serve`, its log going to a file. `nodeOptions` go to Node, before the program; `ruleSet`: see ruleSets.js.
  *
  * @throws BenchError when it does not come up
  */
@@ -55,15 +62,19 @@ export async function startEcluse({
   nextPort,
   scanners = {},
   connections = 20,
-  limits = { concurrency: 50, connections: 200 },
+  limits,
   nodeOptions = [],
+  ruleSet = 'none',
 }) {
   const own = join(directory, `ecluse-${name}`)
   for (const folder of ['spool', 'quarantine']) await mkdir(join(own, folder), { recursive: true })
   const port = await freePort()
   const configFile = join(own, 'ecluse.yaml')
-  const text = ecluseConfig(own, { port, nextPort, scanners: ecluseScanners(scanners), connections, limits })
-  await writeFile(configFile, text)
+  // Another instance on this machine may have the usual one.
+  const httpPort = await freePort()
+  const ports = { port, httpPort, nextPort }
+  const text = ecluseConfig(own, { ...ports, scanners: ecluseScanners(scanners), connections, limits })
+  await writeFile(configFile, text + writeRuleSet(own, ruleSet))
   const logFile = join(own, 'ecluse.log')
   const command = [...nodeOptions, join(root, 'packages/cli/bin/ecluse.js'), 'serve', '--config', configFile]
   const child = start(process.execPath, command, { logFile })

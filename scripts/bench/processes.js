@@ -138,9 +138,10 @@ const workers = {
   load: new URL('./load.js', import.meta.url),
   scan: new URL('./scan.js', import.meta.url),
   slow: new URL('./slow.js', import.meta.url),
+  rules: new URL('./rulesWork.js', import.meta.url),
 }
 
-/** Runs a worker, `load`, `scan` or `slow`, in its own process, with `options`; resolves with what it answers. */
+/** Runs a worker, by its name above, in its own process, with `options`; resolves with what it answers. */
 export async function runWorker(name, options) {
   const child = fork(workers[name], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   running.add(child)

@@ -7,7 +7,9 @@ function number(value, digits) {
 
 function figure(value, unit) {
   if (value === undefined) return '–'
-  return unit === 'ratio' ? number(value, 2) : `${number(value, unit === 'ms' ? 2 : 0)} ${unit}`
+  return unit === 'ratio'
+    ? number(value, 2)
+    : `${number(value, unit === 'ms' || unit === 'µs' ? 2 : 0)} ${unit}`
 }
 
 /** `met`, or `short by …`; a target is a ratio to reach or an amount not to exceed. */

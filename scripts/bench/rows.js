@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os'
 import { measureMemory } from './memory.js'
 import { measurePostfix } from './postfix.js'
 import { measureSlowClients } from './slowClients.js'
+import { ruleRows } from './rules.js'
 import {
   loadThrough,
   scannerAlone,
@@ -175,4 +176,5 @@ export const rows = [
     target: { atMost: 2, unit: 'ratio' },
     measure: measureSlowClients,
   },
+  ...ruleRows,
 ]

@@ -10,11 +10,12 @@ const protocol = 'lmtp'
 
 /**
  * Starts Écluse and, where it is there, amavisd-new, each in front of a sink of its own, runs `work` with them, and
- * ends them. `scanners`: services of the test kit; `children`: as many workers has amavisd-new; `limits`: those of Écluse.
+ * ends them. `scanners`: services of the test kit; `children`: as many workers has amavisd-new; `limits`: those of
+ * Écluse; `ruleSet`: what rules it has.
  */
 export async function withFilters(
   bench,
-  { name, scanners, children, connections, limits, sinkOptions },
+  { name, scanners, children, connections, limits, sinkOptions, ruleSet },
   work,
 ) {
   const { directory } = bench
@@ -26,7 +27,7 @@ export async function withFilters(
       const logFile = join(directory, `sink-${name}-${port}.log`)
       const sink = await startSharedSink({ port, protocol: 'smtp', logFile, options: sinkOptions })
       open.push(sink)
-      const options = { directory, name, nextPort: port, scanners, children, connections, limits }
+      const options = { directory, name, nextPort: port, scanners, children, connections, limits, ruleSet }
       const filter = await startFilter({ ...options, nodeOptions: bench.nodeOptions })
       open.push(filter)
       started.push({ ...filter, sink })

@@ -17,6 +17,8 @@ test.each<[string, Record<string, unknown>, string[], string[]]>([
   ['networks', { networks: [] }, ['networks'], []],
   ['a scanner', { scanners: [{ kind: 'clamd', timeout: '5s' }] }, ['scanners'], []],
   ['the alert header', { alertHeader: 'X-Amavis-Alert' }, ['alertHeader'], []],
+  ['how failures are counted', { limits: { scanFailures: 5 } }, ['limits'], []],
+  ['a breaker', { scanners: [{ kind: 'clamd', breaker: { failures: 9 } }] }, ['scanners'], []],
   ['two limits', { limits: { deadline: '200s', drain: '1s' } }, ['limits'], []],
   ['a limit of a listener', { limits: { recipients: 100 } }, [], ['limits.recipients']],
   ['both', { limits: { drain: '1s', idle: '60s' } }, ['limits'], ['limits.idle']],
@@ -28,7 +30,12 @@ test.each<[string, Record<string, unknown>, string[], string[]]>([
   ['HTTP', { http: { address: '127.0.0.1:1' } }, [], ['http']],
   ['the spool', { spool: { directory: '/s' } }, [], ['spool']],
   ['the quarantine', { quarantine: { directory: '/q', keep: '1h' } }, [], ['quarantine.directory']],
-  ['what the daemon does not look at', { quarantine: { keep: '1h' }, ledger: {} }, [], []],
+  [
+    'what the daemon does not look at',
+    { quarantine: { keep: '1h' }, notices: { admin: 'a@example.org' } },
+    [],
+    [],
+  ],
 ])('tells what can be put in force and what needs a restart: %s', (_, input, applied, needRestart) => {
   const [before, after] = [parse({}), parse(input)]
   expect(configChanges({ started: before, inForce: before }, after)).toEqual({ applied, needRestart })

@@ -24,6 +24,7 @@ const RELOADED: ReadonlySet<string> = new Set([
   'limits.concurrency',
   'limits.spoolBytes',
   'limits.deadline',
+  'limits.scanFailures',
   'limits.drain',
   'log.level',
 ])
@@ -42,17 +43,18 @@ export function configChanges(
   { started, inForce }: { readonly started: Config; readonly inForce: Config },
   next: Config,
 ): ConfigChanges {
-  const applied = changedKeys(inForce, next).filter((key) => RELOADED.has(key))
+  // Chosen before they are compared: lists are long.
+  const applied = changedKeys(inForce, next, (key) => RELOADED.has(key))
   return {
     applied: [...new Set(applied.map((key) => key.split('.', 1)[0] ?? key))],
-    needRestart: changedKeys(started, next).filter((key) => !RELOADED.has(key) && !UNUSED.has(key)),
+    needRestart: changedKeys(started, next, (key) => !RELOADED.has(key) && !UNUSED.has(key)),
   }
 }
 
-function changedKeys(before: Config, after: Config): string[] {
+function changedKeys(before: Config, after: Config, isAsked: (key: string) => boolean): string[] {
   const [old, fresh] = [flatten(before), flatten(after)]
   const keys = new Set([...fresh.keys(), ...old.keys()])
-  return [...keys].filter((key) => !isDeepStrictEqual(old.get(key), fresh.get(key)))
+  return [...keys].filter((key) => isAsked(key) && !isDeepStrictEqual(old.get(key), fresh.get(key)))
 }
 
 /** Top-level keys, and `section.key` of the sections that are split. */

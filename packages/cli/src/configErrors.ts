@@ -8,20 +8,31 @@ import {
   type KeyNotes,
   type KeyPath,
 } from '@ecluse/core'
-import { cureFor } from './cures.ts'
-import { mostSimilar } from './similar.ts'
+import { keyForAmavis } from './amavisNames.ts'
+import { cureFor, cureForSecret } from './cures.ts'
+import { isSameWord, mostSimilar } from './similar.ts'
 import type { YamlFile } from './yamlFile.ts'
 
 type Issue = NonNullable<ReturnType<ConfigSchema['safeParse']>['error']>['issues'][number]
 
 /** One line for each thing that is wrong: `path.to.key: expected …, got …`, in the order of the file. */
 export function explainIssues(issues: readonly Issue[], schema: ConfigSchema, file: YamlFile): FilterError[] {
-  const explained = issues.flatMap((issue) =>
+  const explained = withoutSequels(issues).flatMap((issue) =>
     issue.code === 'unrecognized_keys'
       ? issue.keys.map((key) => unknownKey(key, keyPath(issue), schema, file))
-      : [wrongValue(issue, schema, file)],
+      : [issue.code === 'invalid_key' ? wrongName(issue, file) : wrongValue(issue, schema, file)],
   )
   return inFileOrder(explained)
+}
+
+/** What is of a wrong type is told only that, not its length too. */
+function withoutSequels(issues: readonly Issue[]): Issue[] {
+  const mistyped = new Set(
+    issues.filter(({ code }) => code === 'invalid_type').map(({ path }) => JSON.stringify(path)),
+  )
+  return issues.filter(
+    ({ code, path }) => !['too_big', 'too_small'].includes(code) || !mistyped.has(JSON.stringify(path)),
+  )
 }
 
 /** Errors in the order of their places. */
@@ -31,15 +42,19 @@ export function inFileOrder(errors: readonly FilterError[]): FilterError[] {
   )
 }
 
-/** `scanners[0].timeout`; '' for the whole file. */
+/** `scanners[0].timeout`, `policy.virusNames["PUA.*"]`; '' for the whole file. */
 function formatPath(path: KeyPath): string {
   return path
-    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${step}`))
+    .map((step, index) => {
+      if (typeof step === 'number') return `[${step}]`
+      if (index === 0) return step
+      return /^[\w-]+$/.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`
+    })
     .join('')
 }
 
 /** The inverse of {@link formatPath}. */
-function parsePath(path: string): KeyPath {
+export function parsePath(path: string): KeyPath {
   return [...path.matchAll(/\[(\d+)\]|[^.[\]]+/g)].map(([step, index]) =>
     index === undefined ? step : Number(index),
   )
@@ -71,32 +86,63 @@ export function errorAt(
 }
 
 function unknownKey(key: string, path: KeyPath, schema: ConfigSchema, file: YamlFile): FilterError {
-  const known = keysAt(schema, file.value, path)
   const full = [...path, key]
-  const similar = mostSimilar(key, known)
-  const hint =
-    similar !== undefined
-      ? `did you mean "${similar}"?`
-      : (otherHome(key, path, schema) ?? (path.length > 0 ? `it may have: ${known.join(', ')}` : undefined))
   return errorAt(
     full.map((step) => (typeof step === 'string' ? step.slice(0, 60) : step)),
     'unknown key',
-    {
-      place: file.keyPlace(full),
-      hint,
-    },
+    { place: file.keyPlace(full), hint: hintForKey(key, path, schema, file) },
   )
 }
 
+function hintForKey(key: string, path: KeyPath, schema: ConfigSchema, file: YamlFile): string | undefined {
+  if (key === '<<') return 'keys cannot be merged: write them out'
+  const ours = keyForAmavis(key)
+  if (ours !== undefined) return `amavisd's name: write ${ours}`
+  const known = keysAt(schema, file.value, path)
+  const similar = mostSimilar(key, known)
+  if (similar !== undefined) return `did you mean "${similar}"?`
+  return (
+    homeNearby(key, path, schema, file) ?? homeElsewhere(key, path, schema) ?? knownKeys(schema, file, path)
+  )
+}
+
+/** `it may have: …`; absent: the file as a whole, or what has no keys. */
+function knownKeys(schema: ConfigSchema, file: YamlFile, path: KeyPath): string | undefined {
+  const known = path.length === 0 ? [] : keysAt(schema, file.value, path)
+  return known.length === 0 ? undefined : `it may have: ${known.join(', ')}`
+}
+
+/** A right key beside, or inside, the section where it belongs. */
+function homeNearby(key: string, path: KeyPath, schema: ConfigSchema, file: YamlFile): string | undefined {
+  // A key of the file's top is in no entry of a list.
+  if (!path.some((step) => typeof step === 'number')) return undefined
+  const has = (section: KeyPath): boolean =>
+    keysAt(schema, file.value, section).some((name) => isSameWord(name, key))
+  const below = keysAt(schema, file.value, path).find((name) => has([...path, name]))
+  if (below !== undefined) return `it belongs to "${below}", here`
+  const above = path.slice(0, -1)
+  return typeof path.at(-1) === 'string' && has(above) ? `it belongs beside "${path.at(-1)}"` : undefined
+}
+
 /** A right key in a wrong section. */
-function otherHome(key: string, path: KeyPath, schema: ConfigSchema): string | undefined {
+function homeElsewhere(key: string, path: KeyPath, schema: ConfigSchema): string | undefined {
   // Keys of list entries, scanners above all, have namesakes everywhere.
   if (path.some((step) => typeof step === 'number')) return undefined
-  const home = describeKeys(schema).find(({ path: known }) => known.split('.').at(-1) === key)?.path
+  const home = describeKeys(schema)
+    .filter(({ path: known }) => !known.includes('[]'))
+    .find(({ path: known }) => isSameWord(known.split('.').at(-1) ?? '', key))?.path
   if (home === undefined) return undefined
-  const section = home.slice(0, -key.length).replace(/(?:\[\])?\.$/, '')
+  const section = home.split('.').slice(0, -1).join('.')
   if (section === formatPath(path)) return undefined
-  return section === '' ? 'it belongs to the top of the file' : `it belongs to "${section}"`
+  const name = home.split('.').at(-1) ?? ''
+  const it = name === key ? 'it' : `"${name}"`
+  return section === '' ? `${it} belongs to the top of the file` : `${it} belongs to "${section}"`
+}
+
+/** A key that its section's users choose. */
+function wrongName(issue: Issue, file: YamlFile): FilterError {
+  const path = keyPath(issue)
+  return errorAt(path, `${issue.message}, got ${showValue(path.at(-1))}`, { place: file.keyPlace(path) })
 }
 
 function wrongValue(issue: Issue, schema: ConfigSchema, file: YamlFile): FilterError {
@@ -108,14 +154,28 @@ function wrongValue(issue: Issue, schema: ConfigSchema, file: YamlFile): FilterE
   if (got === undefined && issue.code !== 'custom') {
     return errorAt(path, `missing, ${issue.message}`, { place, hint: hint ?? notes?.example })
   }
-  const shown = actual === undefined ? showValue(got) : `${got === undefined ? 'the default ' : ''}${actual}`
-  const message =
-    issue.message.startsWith('expected') && !notes?.secret ? `${issue.message}, got ${shown}` : issue.message
-  return errorAt(path, message, { place, hint: hint ?? nearestWord(issue, got) ?? cure(notes, got) })
+  const shown =
+    actual === undefined ? showValue(got, issue.code) : `${got === undefined ? 'the default ' : ''}${actual}`
+  // Of secrets nothing is shown; parsers of entries say themselves what they got.
+  const whole = issue.message.startsWith('expected') && !issue.message.includes(', got ') && !notes?.secret
+  const message = whole ? `${issue.message}, got ${shown}` : issue.message
+  const better = hint ?? nearestWord(issue, got) ?? cure(notes, got) ?? sectionCure(issue, path, schema, file)
+  return errorAt(path, message, { place, hint: better })
+}
+
+/** How to write a section, or the whole file. */
+function sectionCure(issue: Issue, path: KeyPath, schema: ConfigSchema, file: YamlFile): string | undefined {
+  if (issue.code !== 'invalid_type' || issue.expected !== 'object') return undefined
+  const got = valueAt(file.value, path)
+  if (Array.isArray(got)) return 'write its keys without - before them'
+  if (path.length > 0) return knownKeys(schema, file, path)
+  return typeof got === 'string'
+    ? 'write each key with a colon and a blank behind it, then its value'
+    : undefined
 }
 
 function cure(notes: KeyNotes | undefined, got: unknown): string | undefined {
-  if (notes?.secret) return typeof got === 'number' ? 'put it in quotes' : undefined
+  if (notes?.secret) return cureForSecret(got)
   return cureFor(notes?.notation ?? '', got)
 }
 
@@ -146,7 +206,8 @@ function keyPath({ path }: Issue): KeyPath {
   return path.map((step) => (typeof step === 'number' ? step : String(step)))
 }
 
-function valueAt(value: unknown, path: KeyPath): unknown {
+/** The value at a path of plain data; absent: there is none. */
+export function valueAt(value: unknown, path: KeyPath): unknown {
   let found: unknown = value
   for (const step of path) {
     if (typeof found !== 'object' || found === null || !Object.hasOwn(found, step)) return undefined
@@ -155,10 +216,11 @@ function valueAt(value: unknown, path: KeyPath): unknown {
   return found
 }
 
-function showValue(value: unknown): string {
+function showValue(value: unknown, code?: Issue['code']): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   if (value === null || value === undefined) return 'nothing'
   if (!Array.isArray(value)) return 'a section'
+  if (code === 'too_big') return String(value.length)
   return value.length === 0 ? 'an empty list' : 'a list'
 }

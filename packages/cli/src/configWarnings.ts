@@ -1,43 +1,48 @@
-import {
-  WITHOUT_EFFECT,
-  type Category,
-  type Config,
-  type FilterError,
-  type KeyPath,
-  type ScannerKind,
-} from '@ecluse/core'
+import { FilterError, WITHOUT_EFFECT, type Config, type ErrorPlace, type ScannerKind } from '@ecluse/core'
 import { errorAt } from './configErrors.ts'
+import { listWarnings } from './listWarnings.ts'
+import { policyWarnings } from './policyWarnings.ts'
+import { ruleWarnings, type RuleFacts } from './ruleWarnings.ts'
+import { firstOf, type Warning } from './warning.ts'
 import type { YamlFile } from './yamlFile.ts'
 
-interface Warning {
-  readonly path: KeyPath
-  readonly message: string
-  readonly hint?: string
-}
-
-/** What is allowed, but probably not meant. Each warning tells what will happen. */
-export function configWarnings(config: Config, kinds: readonly ScannerKind[], file: YamlFile): FilterError[] {
+/** What is allowed, but probably not meant, in the order of the file. Each warning tells what will happen. */
+export function configWarnings(facts: RuleFacts, file: YamlFile): FilterError[] {
+  const { config, kinds, files } = facts
   const warnings = [
     ...withoutEffect(config),
     ...scannerWarnings(config, kinds),
     ...domainWarnings(config),
     ...policyWarnings(config),
+    ...ruleWarnings(facts),
+    ...firstOf(listWarnings(config, files), OF_ALL_LISTS),
     ...listenWarnings(config),
   ]
-  return warnings.map(({ path, message, hint }) =>
-    errorAt(path, message, { place: file.valuePlace(path), hint }),
+  // Those of list files stand where the configuration names them.
+  const placed = warnings.map((warning) => ({ ...warning, named: file.valuePlace(warning.path) }))
+  return inOrder(placed).map(({ path, message, hint, named, place }) =>
+    place === undefined
+      ? errorAt(path, message, { place: named, hint })
+      : new FilterError('E_CONFIG', message, { place, ...(hint !== undefined && { hint }) }),
+  )
+}
+
+const OF_ALL_LISTS = 60
+
+function inOrder<T extends { readonly named: ErrorPlace }>(warnings: readonly T[]): T[] {
+  return warnings.toSorted(
+    ({ named: a }, { named: b }) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
   )
 }
 
 function withoutEffect(config: Config): Warning[] {
   const message = 'has no effect in this version'
-  const warnings: Warning[] = WITHOUT_EFFECT.filter((key) => config[key] !== undefined).map((key) => ({
+  const hint = 'remove it, or leave it for a later one'
+  return WITHOUT_EFFECT.filter((key) => config[key] !== undefined).map((key) => ({
     path: [key],
     message,
+    hint,
   }))
-  if (config.quarantine.keep === undefined) return warnings
-  const hint = 'nothing is deleted by itself: keep an eye on the space'
-  return [...warnings, { path: ['quarantine', 'keep'], message, hint }]
 }
 
 function scannerWarnings({ scanners }: Config, kinds: readonly ScannerKind[]): Warning[] {
@@ -69,15 +74,24 @@ const TEST_KIND = 'test'
 
 function domainWarnings({ localDomains }: Config): Warning[] {
   if (localDomains.length === 0) {
-    return [{ path: ['localDomains'], message: 'empty: no recipient gets spam headers or the subject tag' }]
+    return [
+      {
+        path: ['localDomains'],
+        message: 'empty: no recipient gets spam headers or the subject tag',
+        hint: 'name the domains that you receive mail for',
+      },
+    ]
   }
   const names = localDomains.map((name) => name.toLowerCase())
-  const all = new Set(names)
-  return names.flatMap((name, index) => {
-    const cover = names.indexOf(name) < index ? name : parentsOf(name).find((parent) => all.has(parent))
+  const first = new Map(names.toReversed().map((name, index) => [name, names.length - 1 - index]))
+  const warnings = names.flatMap((name, index): Warning[] => {
+    const doubled = (first.get(name) ?? index) < index
+    const cover = doubled ? name : parentsOf(name).find((parent) => first.has(parent))
     if (cover === undefined) return []
-    return [{ path: ['localDomains', index], message: `${name} can never match: ${cover} comes first` }]
+    const message = `${name} can never match: ${doubled ? 'it stands here already' : `${cover} covers it`}`
+    return [{ path: ['localDomains', index], message, hint: 'remove it' }]
   })
+  return firstOf(warnings)
 }
 
 /** The entries that stand for a domain among others, without itself. */
@@ -85,25 +99,6 @@ function parentsOf(entry: string): string[] {
   const labels = entry.replace(/^\./, '').split('.')
   const parents = labels.map((_, index) => `.${labels.slice(index).join('.')}`)
   return parents.filter((parent) => parent !== entry)
-}
-
-function policyWarnings({ policy }: Config): Warning[] {
-  const warnings: Warning[] = []
-  if (policy.destiny.virus === 'pass') {
-    warnings.push({ path: ['policy', 'destiny', 'virus'], message: 'viruses are delivered' })
-  }
-  for (const [category, destiny] of Object.entries(policy.destiny)) {
-    const path = ['policy', 'destiny', category]
-    if (destiny === 'discard' && category !== 'virus' && !policy.quarantine.includes(category as Category)) {
-      const hint = `add ${category} to policy.quarantine`
-      warnings.push({ path, message: `${category} mail is discarded and no copy kept`, hint })
-    }
-    if (destiny === 'tempfail') {
-      const hint = 'Postfix tries for days, then sends it back to its sender'
-      warnings.push({ path, message: `${category} mail stays in the queue of Postfix`, hint })
-    }
-  }
-  return warnings
 }
 
 function listenWarnings({ listen, limits }: Config): Warning[] {
@@ -115,11 +110,11 @@ function listenWarnings({ listen, limits }: Config): Warning[] {
   })
   if (limits.concurrency > limits.connections) {
     const message = `can never be reached: limits.connections is ${limits.connections}`
-    warnings.push({ path: ['limits', 'concurrency'], message })
+    warnings.push({ path: ['limits', 'concurrency'], message, hint: 'lower it, or raise limits.connections' })
   }
   if (limits.spoolBytes < limits.messageSize) {
     const message = 'below limits.messageSize: the largest messages come in only one at a time'
-    warnings.push({ path: ['limits', 'spoolBytes'], message })
+    warnings.push({ path: ['limits', 'spoolBytes'], message, hint: 'raise it, or lower limits.messageSize' })
   }
   return warnings
 }

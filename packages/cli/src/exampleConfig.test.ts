@@ -44,15 +44,17 @@ describe('deploy/ecluse.yaml', () => {
     expect((await load(SOURCE)).warnings).toEqual([])
   })
 
-  test('holds the defaults, but for the scanners and the domains', async () => {
+  test('holds the defaults, but for the scanners, the domains, and how long copies are kept', async () => {
     const { config } = await load(SOURCE)
-    const { config: defaults } = await load('localDomains: [example.org, .example.net]')
+    const { config: defaults } = await load(
+      'localDomains: [example.org, .example.net]\nquarantine: { keep: 30d }',
+    )
     expect({ ...config, scanners: [] }).toEqual(defaults)
   })
 
   test('loads with everything that is commented out', async () => {
     const { config } = await load(COMPLETE)
-    expect(config.scanners.map(({ kind }) => kind)).toEqual(['clamd', 'spamd', 'rspamd', 'test'])
+    expect(config.scanners.map(({ kind }) => kind)).toEqual(['clamd', 'spamd', 'clamd', 'rspamd', 'test'])
     expect(config.redis).toEqual({ url: 'redis://127.0.0.1:6379/0' })
     expect(config.listen[0]?.tls?.key).toBe('/etc/ecluse/key.pem')
   })

@@ -5,6 +5,7 @@ import type { Command } from './command.ts'
 import { check } from './commands/check.ts'
 import { demo } from './commands/demo.ts'
 import { doctor } from './commands/doctor.ts'
+import { explain } from './commands/explain.ts'
 import { help } from './commands/help.ts'
 import { postfix } from './commands/postfix.ts'
 import { quarantine } from './commands/quarantine.ts'
@@ -19,6 +20,7 @@ const COMMANDS: readonly Command[] = [
   serve,
   check,
   doctor,
+  explain,
   quarantine,
   postfix,
   scanners,

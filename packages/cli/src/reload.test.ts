@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
-import { configSchema } from '@ecluse/core'
+import { compileRules, configSchema } from '@ecluse/core'
 import { createLog, type ReadOptions, type ReloadableOptions } from '@ecluse/daemon'
 import { SCANNER_KINDS } from '@ecluse/scanners'
-import { reloading } from './reload.ts'
+import { Reloading } from './reload.ts'
 
 let folder: string
 let file: string
@@ -49,8 +49,11 @@ function start() {
     },
   })
   const around = { kinds: SCANNER_KINDS, env: {}, hostname: 'mail.example.org' }
+  const rules = compileRules(config, new Map())
+  const lists = { rules, listFiles: [], reread: () => Promise.reject(new TypeError('there are no lists')) }
+  const reloading = new Reloading({ daemon: { reload }, config, lists, file, around, log })
   return {
-    ask: reloading({ daemon: { reload }, config, file, around, log }),
+    ask: () => reloading.reload(),
     headers,
     lines,
     waiting,

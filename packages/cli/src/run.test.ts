@@ -47,14 +47,23 @@ test.each([
   [['\u001b[31m'], 'no command "\\x1b[31m" (see ecluse help)'],
   [['check'], '--config is missing (name the file: --config /etc/ecluse/ecluse.yaml)'],
   [['check', '--config='], '--config is missing (name the file: --config /etc/ecluse/ecluse.yaml)'],
-  [['check', '--config'], 'check: --config needs a value (usage: ecluse check --config FILE [--print])'],
+  [
+    ['check', '--config'],
+    'check: --config needs a value (usage: ecluse check --config FILE [--print] [--postfix DIR])',
+  ],
   [['check', '--confg', 'x'], 'check: no option --confg (did you mean "--config"?)'],
-  [['check', '--zzzzzz'], 'check: no option --zzzzzz (usage: ecluse check --config FILE [--print])'],
-  [['check', '-c', 'x'], 'check: no option -c (usage: ecluse check --config FILE [--print])'],
-  [['check', '--print=x'], 'check: --print takes no value (usage: ecluse check --config FILE [--print])'],
+  [
+    ['check', '--zzzzzz'],
+    'check: no option --zzzzzz (usage: ecluse check --config FILE [--print] [--postfix DIR])',
+  ],
+  [['check', '-c', 'x'], 'check: no option -c (usage: ecluse check --config FILE [--print] [--postfix DIR])'],
+  [
+    ['check', '--print=x'],
+    'check: --print takes no value (usage: ecluse check --config FILE [--print] [--postfix DIR])',
+  ],
   [
     ['check', 'a.yaml'],
-    'check: "a.yaml" is one argument too many (usage: ecluse check --config FILE [--print])',
+    'check: "a.yaml" is one argument too many (usage: ecluse check --config FILE [--print] [--postfix DIR])',
   ],
   [['help', 'me'], 'no command "me" (see ecluse help)'],
   [['start', '--config', 'x'], 'start: serve is not available in this version'],
@@ -111,10 +120,10 @@ test('scanners lists kinds with options, defaults and sentences', async () => {
   const { out } = await run('scanners')
   expect(out).toContain(`kind: spamd
   SpamAssassin by its daemon.
-    name         name; default spamd
-                 Its name in log and metrics, unlike the others.
-    timeout      duration 100ms–590s; default 30s
+    name               name; default spamd
+                       Its name in log and metrics, unlike the others.
+    timeout            duration 100ms–590s; default 30s
 `)
-  expect(out).toContain('    maxSize      size 1KiB–2GiB; optional\n')
-  expect(out).toContain('    password     secret; optional\n')
+  expect(out).toContain('    maxSize            size 1KiB–2GiB; optional\n')
+  expect(out).toContain('    password           secret; optional\n')
 })

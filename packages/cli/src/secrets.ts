@@ -49,11 +49,19 @@ export function maskSecret(text: string): string {
 }
 
 function expand(text: string, { env, directory }: SecretSources): string {
+  if (text === 'file:')
+    throw new FilterError('E_CONFIG', 'expected file: and a path', { hint: 'write file:/PATH' })
   if (text.startsWith('file:')) return readSecret(path.resolve(directory, text.slice(5)))
   return text.replace(/\$\{([^}]*)\}/g, (_, name: string) => {
+    // What stands in the braces may itself be secret, as in ${NAME:-default}.
+    if (!/^[A-Za-z_]\w{0,99}$/.test(name)) {
+      throw new FilterError('E_CONFIG', 'expected ${NAME}', {
+        hint: 'a name is of letters, digits and underscores, and has no default',
+      })
+    }
     const value = Object.hasOwn(env, name) ? env[name] : undefined
     if (value !== undefined && value !== '') return value
-    throw new FilterError('E_CONFIG', `the environment has no ${name || 'name'}`, {
+    throw new FilterError('E_CONFIG', `the environment has no ${name}`, {
       hint: 'set it, or use file:PATH',
     })
   })
@@ -63,7 +71,8 @@ function readSecret(file: string): string {
   try {
     const descriptor = openSync(file, 'r')
     try {
-      if (!fstatSync(descriptor).isFile()) throw new FilterError('E_CONFIG', `${file} is not a file`)
+      if (!fstatSync(descriptor).isFile())
+        throw new FilterError('E_CONFIG', `${file} is not a file`, { hint: 'name the file in it' })
       const buffer = Buffer.alloc(MAX_SECRET_BYTES + 1)
       const length = readSync(descriptor, buffer)
       if (length > MAX_SECRET_BYTES) throw new FilterError('E_CONFIG', `${file} is larger than 64KiB`)

@@ -10,6 +10,8 @@ test.each([
   ['log', 'log'],
   ['lag', 'log'],
   ['logging', 'log'],
+  ['list', 'listen'],
+  ['local', 'localDomains'],
   ['', undefined],
   ['x', undefined],
   ['xyz', undefined],

@@ -8,7 +8,40 @@ export function mostSimilar(word: string, candidates: readonly string[]): string
     const distance = editDistance(wanted, plain(candidate), most)
     if (distance <= most && distance < (best?.distance ?? Infinity)) best = { candidate, distance }
   }
-  return best?.candidate ?? candidates.find((candidate) => isStem(plain(candidate), wanted))
+  if (best !== undefined) return best.candidate
+  const synonym = SYNONYMS[wanted]
+  if (synonym !== undefined && candidates.includes(synonym)) return synonym
+  return candidates.find((candidate) => isStem(plain(candidate), wanted)) ?? onlyLonger(wanted, candidates)
+}
+
+/** `kill` for `killLevel`, where nothing else begins like it. */
+function onlyLonger(wanted: string, candidates: readonly string[]): string | undefined {
+  const longer = candidates.filter((candidate) => wanted.length >= 4 && plain(candidate).startsWith(wanted))
+  return longer.length === 1 ? longer[0] : undefined
+}
+
+/** Words of other mail software. */
+const SYNONYMS: Readonly<Record<string, string>> = {
+  accept: 'pass',
+  banned: 'block',
+  blacklist: 'block',
+  critical: 'error',
+  defer: 'tempfail',
+  delete: 'discard',
+  deny: 'block',
+  drop: 'discard',
+  fail: 'tempfail',
+  header: 'bad-header',
+  infected: 'virus',
+  max: 'highest',
+  permit: 'allow',
+  welcomelist: 'allow',
+  whitelist: 'allow',
+}
+
+/** Whether two words differ only as `kill_level`, `kill-level` and `killLevel` do. */
+export function isSameWord(one: string, other: string): boolean {
+  return plain(one) === plain(other)
 }
 
 /** `warning` for `warn`, `quarantineDir` for `quarantine`. */

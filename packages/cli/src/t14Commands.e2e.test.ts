@@ -108,6 +108,7 @@ describe('every command', () => {
         'serve',
         'check',
         'doctor',
+        'explain',
         'quarantine',
         'scanners',
         'postfix',
@@ -117,14 +118,22 @@ describe('every command', () => {
     )
   })
 
-  test.each(['serve', 'check', 'doctor', 'quarantine', 'scanners', 'postfix', 'demo', 'version', 'start'])(
-    'tells how it is used: %s',
-    async (name) => {
-      const { code, stdout, stderr } = await runEcluse([name, '--help'])
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-      expect(stdout).toMatch(new RegExp(`^usage: ecluse ${name}\\b`))
-    },
-  )
+  test.each([
+    'serve',
+    'check',
+    'doctor',
+    'explain',
+    'quarantine',
+    'scanners',
+    'postfix',
+    'demo',
+    'version',
+    'start',
+  ])('tells how it is used: %s', async (name) => {
+    const { code, stdout, stderr } = await runEcluse([name, '--help'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(new RegExp(`^usage: ecluse ${name}\\b`))
+  })
 
   test.each([
     ['version', /^ecluse \d+\.\d+\.\d+, Node\.js v\d+\./],

@@ -93,6 +93,7 @@ async function start(directory: string, sink: SmtpSink): Promise<Daemon> {
     // Some messages stay in memory, some go through a file.
     spool: { directory: folders.spool, memoryBytes: '8KiB' },
     quarantine: { directory: folders.quarantine },
+    ledger: { directory: join(directory, 'ledger') },
     reinject: { address: `127.0.0.1:${sink.port}` },
   })
   const {

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import {
   connectLmtp,
@@ -286,4 +288,66 @@ describe('SIGHUP', () => {
     expect(ecluse.log().filter(({ msg }) => msg?.includes('reloaded'))).toEqual([])
     expect(ecluse.log().at(-1)).toMatchObject({ msg: 'stopped' })
   })
+})
+
+test('list files that are moved into place are read without a signal; a wrong one keeps its entries', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'ecluse-lists-'))
+  closers.push(async () => await rm(folder, { recursive: true }))
+  const move = async (name: string, text: string): Promise<void> => {
+    await writeFile(path.join(folder, 'new'), text)
+    await rename(path.join(folder, 'new'), path.join(folder, name))
+  }
+  await move('right', '# nobody yet\n')
+  await move('wrong', 'b@example.org\n')
+  const overlays = ['wrong', 'right'].map(
+    (name) =>
+      `  - { name: ${name}, when: { recipients: ['file:${folder}/${name}'] }, policy: { subjectTag: '[${name}] ' } }\n`,
+  )
+  const ecluse = await start(`${yamlOf('base')}\npolicies:\n${overlays.join('')}`)
+  expect(await deliver(ecluse, '1')).toMatch(/^250 /)
+  await move('right', 'b@example.org\n')
+  await move('wrong', 'c@example.org\nnot an entry\n')
+  for (;;) {
+    const { ok, error } = await reloadsOf(ecluse)
+    if (ok > 0 && error > 0) break
+  }
+  expect(await deliver(ecluse, '2')).toMatch(/^250 /)
+  await rm(path.join(folder, 'right'))
+  expect(await ecluse.stop()).toBe(0)
+  expect(sink.messages.map(({ data }) => tagOf(data))).toEqual(['wrong', 'right'])
+  expect(ecluse.log().filter(({ msg }) => msg?.startsWith('list'))).toMatchObject([
+    {
+      level: 'error',
+      msg: 'list not read again, its old entries stay',
+      error: expect.stringContaining(`${folder}/wrong:2: expected an address`),
+    },
+    { level: 'info', msg: 'lists read again', files: [`${folder}/right`] },
+  ])
+})
+
+test('a large file is read in a thread of its own, and all the same', async () => {
+  const padding = `# ${'x'.repeat(98)}\n`.repeat(2000)
+  const kinds = '[{ kind: test }, { kind: rspamd, onError: pass }, { kind: spamd, onError: pass }]'
+  const overlays = Array.from(
+    { length: 1000 },
+    (_, index) =>
+      `  - { name: p${index}, when: { recipients: [u${index}@example.org] }, policy: { killLevel: 9 } }\n`,
+  )
+  const ecluse = await start(`${yamlOf('old')}\npolicies:\n${overlays.join('')}${padding}`)
+  await rewrite(ecluse, '[{ kind: test }]', kinds)
+  await rewrite(ecluse, '[old] ', '[new] ')
+  await rewrite(ecluse, 'u999@example.org]', 'b@example.org]')
+  await rewrite(ecluse, 'name: p999, when', 'name: last, when')
+  expect(await hangup(ecluse)).toEqual({ ok: 1, error: 0 })
+  expect(await deliver(ecluse, '1')).toMatch(/^250 /)
+  expect(sink.messages.map(({ data }) => tagOf(data))).toEqual(['new'])
+  await rewrite(ecluse, 'u7@example.org', 'not an entry')
+  expect(await hangup(ecluse)).toEqual({ ok: 1, error: 1 })
+  const errors = ecluse.log().filter(({ level }) => level === 'error')
+  expect(errors).toMatchObject([
+    {
+      error: expect.stringMatching(/yaml:\d+:\d+: policies\[7\]\.when\.recipients\[0\]: expected an address/),
+    },
+  ])
+  expect(await ecluse.stop()).toBe(0)
 })

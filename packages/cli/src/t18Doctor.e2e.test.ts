@@ -236,7 +236,7 @@ describeWith(
     const places = ['http', 'reinject'].map((key) => `${key}: { address: "127.0.0.1:1" }\n`).join('')
     await writeFile(
       file,
-      `localDomains: [example.org]\n${places}scanners: [{ kind: clamd, address: "unix:/none" }]\n`,
+      `localDomains: [example.org]\nquarantine: { keep: 30d }\n${places}scanners: [{ kind: clamd, address: "unix:/none" }]\n`,
     )
     const { code, stdout, stderr } = await runEcluse(['doctor', '--config', file, '--postfix', directory])
     const lines = Buffer.from(stdout, 'latin1').toString('utf8').split('\n')

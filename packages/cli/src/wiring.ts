@@ -14,6 +14,8 @@ import type { LoadedConfig } from './loadConfig.ts'
 
 /** How often scanners are asked whether they answer, and with which signatures. */
 const VERSION_INTERVAL_MS = 10_000
+/** A daemon that restarts has no socket for a moment. */
+const SCAN_RETRY_MS = 1000
 
 /** A configuration with the rules that were made of it. */
 type Ruled = Pick<LoadedConfig, 'config' | 'rules'>
@@ -31,7 +33,9 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     hostname: config.hostname,
     spool: config.spool,
     quarantineDirectory: config.quarantine.directory,
+    ledger: { directory: config.ledger.directory, ttlMs: config.ledger.ttl },
     versionIntervalMs: VERSION_INTERVAL_MS,
+    scanRetryMs: SCAN_RETRY_MS,
     http: config.http.address,
     log,
   }
@@ -48,6 +52,7 @@ export function reloadableOptions({ config, rules }: Ruled): ReloadableOptions {
       concurrency: limits.concurrency,
       spoolBytes: limits.spoolBytes,
       deadlineMs: limits.deadline,
+      scanFailures: limits.scanFailures,
     },
     drainMs: limits.drain,
   }
@@ -71,7 +76,18 @@ async function connections(config: Config): Promise<Pick<DaemonOptions, 'receive
 
 /** The scanners that the configuration names, built by their kinds. */
 export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
-  return scanners.map(({ name, kind: kindName, timeout, maxSize, concurrency, onError, options }) => {
+  return scanners.map((config) => {
+    const {
+      name,
+      kind: kindName,
+      timeout,
+      maxSize,
+      concurrency,
+      onError,
+      backupFor,
+      breaker,
+      options,
+    } = config
     const kind = SCANNER_KINDS.find((candidate) => candidate.kind === kindName)
     if (!kind) throw new TypeError(`${kindName}: passed the schema, and is no kind`)
     const engine = kind.create(name, options)
@@ -82,6 +98,8 @@ export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
       timeoutMs: timeout,
       ...(maxSize !== undefined && { maxSizeBytes: maxSize }),
       onError,
+      ...(backupFor && { backupFor }),
+      breaker: { failures: breaker.failures, retryAfterMs: breaker.retryAfter },
       // The queue is a part of what a reload keeps or exchanges.
       options: concurrency === undefined ? options : { queue: concurrency, options },
       scanner: concurrency === undefined ? engine : queued(engine, { name, atOnce: concurrency }),

@@ -1,13 +1,15 @@
 import { createReadStream } from 'node:fs'
-import { FilterError, type ErrorPlace, type KeyPath } from '@ecluse/core'
+import { FilterError, type ErrorPlace, type KeyPath, type Steps } from '@ecluse/core'
+import { inTurns } from '@ecluse/daemon'
 import {
+  Composer,
+  type CST,
   isAlias,
   isMap,
   isScalar,
   isSeq,
   Lexer,
   LineCounter,
-  parseDocument,
   Parser,
   type Document,
   type Node,
@@ -15,8 +17,12 @@ import {
   visit,
 } from 'yaml'
 
-/** Far above any hand-written file; YAML readers need many times a file's size. */
-const MAX_FILE_BYTES = 1024 * 1024
+/** Enough for 10,000 policies beside 100,000 senders, which are 5 MiB: reading them takes 300 MB and 2 s. */
+const MAX_FILE_BYTES = 16 * 1024 * 1024
+/** Words and signs: twice what these 5 MiB have. Small values by the million would take gigabytes. */
+const MAX_LEXEMES = 2_500_000
+/** Less than a millisecond. */
+const LEXEMES_OF_STEP = 200
 /** A configuration needs about five levels. */
 const MAX_DEPTH = 100
 /** How many nodes aliases may add: enough for a few shared lists, too few for a bomb. */
@@ -47,10 +53,13 @@ export async function readYamlFile(
     const { line, col } = lines.linePos(offset)
     return { file, line: Math.max(1, line), column: Math.max(1, col) }
   }
-  limitDepth(source, file)
+  const tokens = await inTurns(readTokens(source, { file, lines }))
   try {
-    const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, version: '1.2' })
-    const errors = syntaxErrors(document, source, place)
+    // Keys that stand twice are looked for below: the library compares each key with all others of its mapping.
+    const composer = new Composer({ prettyErrors: false, version: '1.2', uniqueKeys: false })
+    const [document, second] = composer.compose(tokens, true, source.length)
+    if (!document) throw new TypeError('a document was asked for, and none composed')
+    const errors = syntaxErrors(document, { source, place, ...(second && { second }) })
     if (errors.length > 0) return { errors }
     const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
     return { value: value ?? undefined, ...places(document, place) }
@@ -89,7 +98,7 @@ async function readBounded(file: string): Promise<Buffer> {
   }
   const bytes = Buffer.concat(chunks)
   if (bytes.length <= MAX_FILE_BYTES) return bytes
-  throw new FilterError('E_CONFIG', 'larger than 1MiB', { place: { file }, hint: 'is this the right file?' })
+  throw new FilterError('E_CONFIG', 'larger than 16MiB', { place: { file }, hint: 'is this the right file?' })
 }
 
 function decode(bytes: Buffer, file: string): string {
@@ -110,20 +119,33 @@ function placeOfBadByte(bytes: Buffer): ErrorPlace {
 }
 
 /**
- * Building the document recurses: with no stack left, V8 ends the process when yaml needs a new regular expression.
- * Its tokens are read without recursion.
+ * Reads the tokens, which is done without recursion, and refuses those that are nested too deeply: building the
+ * document recurses, and with no stack left, V8 ends the process when yaml needs a new regular expression.
  */
-function limitDepth(source: string, file: string): void {
-  const parser = new Parser()
+function* readTokens(
+  source: string,
+  { file, lines }: { file: string; lines: LineCounter },
+): Steps<CST.Token[]> {
+  const tokens: CST.Token[] = []
+  const parser = new Parser(lines.addNewLine)
+  // What its `parse` does, which hides the depth.
+  lines.addNewLine(0)
+  let lexemes = 0
   for (const lexeme of new Lexer().lex(source)) {
-    const tokens = parser.next(lexeme)
-    while (!tokens.next().done) {
-      // Only the depth is of interest.
-    }
+    for (const token of parser.next(lexeme)) tokens.push(token)
     if (parser.stack.length > MAX_DEPTH) {
       throw new FilterError('E_CONFIG', 'nested too deeply', { place: { file } })
     }
+    if (++lexemes > MAX_LEXEMES) {
+      throw new FilterError('E_CONFIG', 'too many values', {
+        place: { file, line: lines.lineStarts.length },
+        hint: 'put long lists into list files: file:PATH',
+      })
+    }
+    if (lexemes % LEXEMES_OF_STEP === 0) yield
   }
+  for (const token of parser.end()) tokens.push(token)
+  return tokens
 }
 
 interface Complaint {
@@ -132,14 +154,21 @@ interface Complaint {
   readonly pos: readonly [number, number]
 }
 
+/** What a document was read from. */
+interface SyntaxSource {
+  readonly source: string
+  readonly place: (offset: number) => ErrorPlace
+  /** What begins behind it; absent: nothing. */
+  readonly second?: Document.Parsed
+}
+
 /** Doubled keys are all told; of other errors only the first, since the next ones follow from it. */
-function syntaxErrors(
-  document: Document,
-  source: string,
-  place: (offset: number) => ErrorPlace,
-): FilterError[] {
+function syntaxErrors(document: Document.Parsed, { source, place, second }: SyntaxSource): FilterError[] {
   const { errors, warnings } = document
-  const all: Complaint[] = [...errors, ...warnings, ...danglingAliases(document)]
+  const all: Complaint[] = [...errors, ...warnings, ...treeComplaints(document)].map((complaint) =>
+    complaint.code === 'MISSING_CHAR' ? (openQuote(document, source) ?? complaint) : complaint,
+  )
+  if (second) all.push({ code: 'MULTIPLE_DOCS', message: '', pos: [second.range[0], second.range[1]] })
   const doubled = all.filter(({ code }) => code === 'DUPLICATE_KEY')
   const other = all.filter(({ code }) => code !== 'DUPLICATE_KEY').toSorted((a, b) => a.pos[0] - b.pos[0])
   return [...other.slice(0, 1), ...doubled]
@@ -153,13 +182,39 @@ function syntaxErrors(
     })
 }
 
-function danglingAliases(document: Document): Complaint[] {
+/** A quote that is missed at the end of the file, or of a section, is missed by the text that it begins. */
+function openQuote(document: Document, source: string): Complaint | undefined {
+  let start: number | undefined
+  visit(document, {
+    Scalar: (_, { range, type }) => {
+      const quote = type === 'QUOTE_DOUBLE' ? '"' : type === 'QUOTE_SINGLE' ? "'" : undefined
+      if (!range || quote === undefined) return undefined
+      if (range[1] - range[0] > 1 && source.charAt(range[1] - 1) === quote) return undefined
+      start = range[0]
+      return visit.BREAK
+    },
+  })
+  return start === undefined ? undefined : { code: 'OPEN_QUOTE', message: '', pos: [start, start] }
+}
+
+/** What is well formed, and means nothing: an alias without its anchor, a key that stands twice. */
+function treeComplaints(document: Document): Complaint[] {
   const found: Complaint[] = []
+  const complain = (code: string, node: Node): void => {
+    const start = node.range?.[0] ?? 0
+    found.push({ code, message: '', pos: [start, start] })
+  }
   visit(document, {
     Alias: (_, node) => {
-      if (node.resolve(document)) return
-      const start = node.range?.[0] ?? 0
-      found.push({ code: 'DANGLING_ALIAS', message: '', pos: [start, start] })
+      if (!node.resolve(document)) complain('DANGLING_ALIAS', node)
+    },
+    Map: (_, { items }) => {
+      const seen = new Set<unknown>()
+      for (const { key } of items) {
+        if (!isScalar(key)) continue
+        if (seen.has(key.value)) complain('DUPLICATE_KEY', key)
+        else seen.add(key.value)
+      }
     },
   })
   return found
@@ -173,6 +228,13 @@ function explain({ code, message, pos }: Complaint, source: string): { message: 
   if (code === 'BAD_INDENT' && message.startsWith('Flow')) {
     return { message: 'a [ or { above is not closed', hint: 'close it with ] or }' }
   }
+  if (code === 'BAD_SCALAR_START') {
+    const start = JSON.stringify(source.charAt(pos[0]))
+    return { message: `text without quotes cannot begin with ${start}`, hint: 'put it in quotes' }
+  }
+  if (code === 'BLOCK_AS_IMPLICIT_KEY' && message.startsWith('A block sequence')) {
+    return { message: 'an entry of a list stands among keys', hint: 'give all lines of the list their -' }
+  }
   return EXPLAINED[code] ?? { message: `not YAML: ${firstLine(message)}` }
 }
 
@@ -182,6 +244,18 @@ const EXPLAINED: Readonly<Record<string, { readonly message: string; readonly hi
   TAG_RESOLVE_FAILED: {
     message: 'tags such as !text are not understood',
     hint: 'put text that begins with ! in quotes',
+  },
+  BLOCK_AS_IMPLICIT_KEY: {
+    message: 'a second key stands on this line',
+    hint: 'put text that has a colon and a blank in quotes',
+  },
+  BAD_DQ_ESCAPE: {
+    message: 'in double quotes, a backslash and what follows it stand for another character',
+    hint: 'use single quotes',
+  },
+  OPEN_QUOTE: {
+    message: 'a quote that is not closed begins here',
+    hint: 'close it at the end of the text',
   },
   BAD_INDENT: {
     message: 'not indented like the lines around it',

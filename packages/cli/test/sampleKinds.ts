@@ -20,6 +20,7 @@ export const SAMPLE_KINDS = [
     kind: 'spamd',
     description: 'SpamAssassin by its daemon.',
     concerns: ['spam'],
+    proves: true,
     defaults: { timeout: '30s', onError: 'pass' },
     options: section('Options of spamd.', {
       address: address('Where spamd listens.').prefault('127.0.0.1:783'),
@@ -30,6 +31,7 @@ export const SAMPLE_KINDS = [
     kind: 'rspamd',
     description: 'Rspamd over HTTP.',
     concerns: ['spam'],
+    proves: true,
     defaults: { timeout: '30s', onError: 'pass' },
     options: section('Options of rspamd.', {
       url: text('Where rspamd listens.').prefault('http://127.0.0.1:11333'),

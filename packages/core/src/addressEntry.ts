@@ -24,6 +24,8 @@ const LITERAL = /^\[[^\s[\]@]+\]$/
 const CONTROL = /[\x00-\x1f\x7f]/
 const PLAIN_USER = /^[^\s"(),:;<>@[\\\]]+$/
 const QUOTED_USER = /^"(?:[^"\\]|\\[^])*"$/
+/** An address or domain that is its own key, as nearly all entries are; every other one is looked at more closely. */
+const OWN_KEY = /^(?:[a-z0-9][a-z0-9._+=-]*@|\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+){0,18}$/
 const EXPECTED = 'expected an address, user@, a domain, .domain, ".", "<>" or /regular expression/'
 
 /**
@@ -46,6 +48,7 @@ export function readAddressEntry(entry: ListEntry, patterns: PatternPool): Addre
  * @throws FilterError E_CONFIG without a place.
  */
 export function readAddressText(whole: string, patterns: PatternPool): Omit<AddressRule, 'entry'> {
+  if (whole.length <= DOMAIN_LENGTH && OWN_KEY.test(whole)) return { negated: false, key: whole }
   const negated = whole.startsWith('!')
   const text = negated ? whole.slice(1) : whole
   if (text.startsWith('/')) return { negated, key: text, pattern: readPattern(text, patterns) }
@@ -57,10 +60,17 @@ function readPattern(text: string, patterns: PatternPool): Pattern {
   const flags = text.slice(end + 1)
   if (end === 0 || (flags !== '' && flags !== 'i')) {
     throw new FilterError('E_CONFIG', 'expected /regular expression/ or /regular expression/i', {
-      hint: end === 0 ? 'it has no slash at its end' : 'there are no other flags than i',
+      hint: hintForPattern(text, end, flags),
     })
   }
   return patterns.compile(text.slice(1, end), { ignoreCase: flags === 'i' })
+}
+
+function hintForPattern(text: string, end: number, flags: string): string {
+  if (end === 0) return 'it has no slash at its end'
+  // /etc/ecluse/list
+  if (flags.length > 2 && /^[\w./-]+$/.test(text)) return `to read the entries from there, write file:${text}`
+  return 'there are no other flags than i'
 }
 
 function readKey(text: string): string {
@@ -99,15 +109,29 @@ function unreadable(text: string, hint = cureFor(text)): FilterError {
   return new FilterError('E_CONFIG', EXPECTED, hint === undefined ? {} : { hint })
 }
 
+const CURES: readonly (readonly [RegExp, string | ((text: string) => string)])[] = [
+  [/^$/, 'take the empty entry out; the null sender is <>'],
+  [/^@$/, 'the null sender is <>'],
+  [/^\*$/, 'everybody is .'],
+  [/^\s/, 'no blank before an entry, nor behind its !'],
+  [/^[^@*]+@\*$/, (text) => `write ${text.slice(0, -1)} for any domain`],
+  [/^\*\.[^*?\s]+$/, (text) => `write ${text.slice(1)}`],
+  [/^- /, 'entries stand alone, without - before them and without quotes'],
+  [/^file:/i, 'write file: in small letters'],
+  [/^[a-z]+:\/etc\//, 'maps of Postfix are not read: write file:PATH of a file with one entry on each line'],
+  [
+    /^[\d.]+\/\d+$|^[\da-f]*:[\da-f:]*\/\d+$/i,
+    'networks are for clients: write the addresses or domains of mail',
+  ],
+  [/^[^"]*[^"\s][,;]/, 'write one entry for each address'],
+  [/[*?]/, 'there are no wildcards: write .domain or a regular expression'],
+  [/^<.*>$/, 'leave out the angle brackets'],
+  [/^\.?[^@]*\.$|^[^@\s]+@[^@\s]+\.$/, 'leave out the dot at the end'],
+  [/\s/, 'one entry has no blanks outside of quotes'],
+]
+
 function cureFor(text: string): string | undefined {
-  if (text === '') return 'take the empty entry out; the null sender is <>'
-  if (text === '@') return 'the null sender is <>'
-  if (text === '*') return 'everybody is .'
   if (text.length > ENTRY_LENGTH) return `it is longer than ${ENTRY_LENGTH} characters`
-  if (text.startsWith('*.')) return 'a domain with all below it has a leading dot and no star'
-  if (/[*?]/.test(text)) return 'there are no wildcards: write .domain or a regular expression'
-  if (/^<.*>$/.test(text)) return 'leave out the angle brackets'
-  if (/^\.?[^@]*\.$/.test(text)) return 'leave out the dot at the end'
-  if (/\s/.test(text)) return 'one entry has no blanks outside of quotes'
-  return undefined
+  const cure = CURES.find(([pattern]) => pattern.test(text))?.[1]
+  return typeof cure === 'function' ? cure(text) : cure
 }

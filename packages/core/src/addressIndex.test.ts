@@ -71,3 +71,28 @@ test('answers as each of the lists does', () => {
     { numRuns: 500 },
   )
 })
+
+const MANY = 200
+
+test('among some lists it answers as among all, for those', () => {
+  const chosen = fc.uniqueArray(fc.nat({ max: MANY - 1 }), { maxLength: MANY, size: 'max' })
+  fc.assert(
+    fc.property(fc.array(list, { minLength: 1, maxLength: 4 }), chosen, address, (kinds, numbers, asked) => {
+      const lists = Array.from({ length: MANY }, (_, number) => entries(kinds[number % kinds.length] ?? []))
+      const index = compileAddressIndex(lists, { delimiter: '+' })
+      const among = new Set(numbers.toSorted((a, b) => a - b))
+      const expected = index.find(asked).filter((hit) => among.has(hit.list))
+      expect(index.find(asked, among)).toEqual(expected)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('an answer has the entry and the key that decided', () => {
+  const index = compileAddressIndex([['.example.com', '/^A@/i'], ['.'], ['/^a@/']].map(entries))
+  expect(index.find('a@sub.example.com')).toEqual([
+    { list: 0, key: '.example.com', entry: { text: '.example.com', place: { path: 'to[0]' } } },
+    { list: 1, key: '.', entry: { text: '.', place: { path: 'to[0]' } } },
+    { list: 2, key: '/^a@/', entry: { text: '/^a@/', place: { path: 'to[0]' } } },
+  ])
+})

@@ -1,13 +1,21 @@
 import { readAddressEntry } from './addressEntry.ts'
 import type { AddressListOptions } from './addressList.ts'
-import { invertedIndex } from './invertedIndex.ts'
+import { invertedIndex, type IndexHit, type Posting } from './invertedIndex.ts'
 import type { ListEntry } from './listEntry.ts'
 import { lookupKeys, type LookupKeys } from './lookupKeys.ts'
 import { patternPool, type Pattern } from './pattern.ts'
+import { finish, inSteps, LISTS_OF_STEP, type Steps } from './steps.ts'
 
 /** Many address lists, asked at once. */
 export interface AddressIndex {
-  /** Numbers, from 0 and ascending, of the lists that the address is in: those with a match without `!`. Never throws. */
+  /**
+   * The lists that the address is in, in ascending order, each with the entry that puts it there: what a list's own
+   * match without `!` is. Never throws.
+   *
+   * @param among the lists that are of interest, in ascending order; absent: all
+   */
+  readonly find: (asked: LookupKeys | string, among?: ReadonlySet<number>) => readonly IndexHit[]
+  /** The numbers of these lists alone, from 0. */
   readonly match: (asked: LookupKeys | string) => readonly number[]
 }
 
@@ -20,30 +28,38 @@ export interface AddressIndex {
  */
 export function compileAddressIndex(
   lists: readonly (readonly ListEntry[])[],
-  { patterns = patternPool(), ...options }: AddressListOptions = {},
+  options: AddressListOptions = {},
 ): AddressIndex {
+  return finish(addressIndexInSteps(lists, options))
+}
+
+/** As {@link compileAddressIndex}. */
+export function* addressIndexInSteps(
+  lists: readonly (readonly ListEntry[])[],
+  { patterns = patternPool(), ...options }: AddressListOptions,
+): Steps<AddressIndex> {
   const index = invertedIndex(lists.length)
-  const rules: { readonly list: number; readonly negated: boolean; readonly pattern: Pattern }[] = []
+  const rules: (Posting & { readonly key: string; readonly pattern: Pattern })[] = []
   for (const [list, entries] of lists.entries()) {
-    for (const entry of entries) {
+    yield* inSteps(entries, (entry) => {
       const { key, negated, pattern } = readAddressEntry(entry, patterns)
-      if (pattern === undefined) index.add(key, list, negated)
-      else rules.push({ list, negated, pattern })
-    }
+      if (pattern === undefined) index.add(key, { list, negated, entry })
+      else rules.push({ list, negated, entry, key, pattern })
+    })
+    if (list % LISTS_OF_STEP === LISTS_OF_STEP - 1) yield
   }
-  return {
-    match(asked) {
-      const { address, keys } = typeof asked === 'string' ? lookupKeys(asked, options) : asked
-      if (rules.length === 0) return index.find(keys)
-      return index.find(keys, ({ decided, decide }) => {
-        const answers = new Map<Pattern, boolean>()
-        for (const { list, negated, pattern } of rules) {
-          if (decided(list)) continue
-          const answer = answers.get(pattern) ?? pattern.test(address)
-          answers.set(pattern, answer)
-          if (answer) decide(list, negated)
-        }
-      })
-    },
+  const find = (asked: LookupKeys | string, among?: ReadonlySet<number>): readonly IndexHit[] => {
+    const { address, keys } = typeof asked === 'string' ? lookupKeys(asked, options) : asked
+    if (rules.length === 0) return index.find(keys, among)
+    return index.find(keys, among, ({ decided, decide }) => {
+      const answers = new Map<Pattern, boolean>()
+      for (const rule of rules) {
+        if (decided(rule.list) || among?.has(rule.list) === false) continue
+        const answer = answers.get(rule.pattern) ?? rule.pattern.test(address)
+        answers.set(rule.pattern, answer)
+        if (answer) decide(rule, rule.key)
+      }
+    })
   }
+  return { find, match: (asked) => find(asked).map(({ list }) => list) }
 }

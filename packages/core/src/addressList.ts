@@ -2,6 +2,7 @@ import { readAddressEntry, type AddressRule } from './addressEntry.ts'
 import type { ListEntry } from './listEntry.ts'
 import { lookupKeys, type KeyOptions, type LookupKeys } from './lookupKeys.ts'
 import { patternPool, type PatternPool } from './pattern.ts'
+import { finish, inSteps, type Steps } from './steps.ts'
 
 /** How a list is compiled. */
 export interface AddressListOptions extends KeyOptions {
@@ -37,15 +38,23 @@ export interface AddressList {
  */
 export function compileAddressList(
   entries: readonly ListEntry[],
-  { patterns = patternPool(), ...options }: AddressListOptions = {},
+  options: AddressListOptions = {},
 ): AddressList {
+  return finish(addressListInSteps(entries, options))
+}
+
+/** As {@link compileAddressList}. */
+export function* addressListInSteps(
+  entries: readonly ListEntry[],
+  { patterns = patternPool(), ...options }: AddressListOptions,
+): Steps<AddressList> {
   const keys = new Map<string, AddressRule>()
   const rules: AddressRule[] = []
-  for (const entry of entries) {
+  yield* inSteps(entries, (entry) => {
     const rule = readAddressEntry(entry, patterns)
     if (rule.pattern !== undefined) rules.push(rule)
     else if (!keys.has(rule.key)) keys.set(rule.key, rule)
-  }
+  })
   return {
     match(asked) {
       const { address, keys: wanted } = typeof asked === 'string' ? lookupKeys(asked, options) : asked

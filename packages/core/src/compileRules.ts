@@ -1,14 +1,17 @@
-import { compileAddressList, type AddressList } from './addressList.ts'
+import { readAddressEntry } from './addressEntry.ts'
+import { addressListInSteps, compileAddressList, type AddressList } from './addressList.ts'
 import { FILE_PREFIX } from './configLists.ts'
 import type { Config } from './config.ts'
 import { FilterError } from './errors.ts'
 import type { ListEntry } from './listEntry.ts'
-import { compileNetworkList, type NetworkList } from './networkIndex.ts'
+import { compileNetworkList, networkListInSteps, readNetworkEntry, type NetworkList } from './networkIndex.ts'
 import { patternPool, type PatternPool } from './pattern.ts'
 import { localDomains } from './policy.ts'
-import { PolicyRules, type Entries, type PolicyRule } from './policyRules.ts'
+import { leadingCondition, PolicyRules, type Entries, type PolicyRule } from './policyRules.ts'
 import { createRules, type Rules } from './rules.ts'
+import type { KeyPath } from './schemaWalk.ts'
 import { SenderLists, type SenderRule } from './senderLists.ts'
+import { finish, LISTS_OF_STEP, type Steps } from './steps.ts'
 
 /** What files of entries hold, by the text that names them in the configuration: `file:PATH`. */
 export type ListFiles = ReadonlyMap<string, readonly ListEntry[]>
@@ -33,52 +36,125 @@ export type RuleConfig = Pick<
  * @throws FilterError E_CONFIG with its place, or its path in the configuration, for an entry that cannot be read
  */
 export function compileRules(config: RuleConfig, files: ListFiles): Rules {
+  return finish(rulesInSteps(config, files))
+}
+
+/** As {@link compileRules}, for use while mail runs. */
+export function* rulesInSteps(config: RuleConfig, files: ListFiles): Steps<Rules> {
   const lists = new ListCompiler(files)
   const { recipientDelimiter, authservIds, softBounce } = config
-  const own = lists.networks(config.networks, 'networks')
+  const own = yield* lists.networks(config.networks, 'networks', false)
+  const policies: PolicyRule[] = []
+  for (const [index, policy] of config.policies.entries()) {
+    policies.push(yield* policyRule(policy, `policies[${index}].when`, lists))
+    if (index % LISTS_OF_STEP === LISTS_OF_STEP - 1) yield
+  }
+  const senders: SenderRule[] = []
+  for (const [index, rule] of config.senders.entries()) {
+    senders.push(senderRule(rule, `senders[${index}]`, lists))
+    if (index % LISTS_OF_STEP === LISTS_OF_STEP - 1) yield
+  }
   return createRules({
     isLocal: localDomains(config.localDomains),
-    isOwn: (address) => own.match(address)?.negated === false,
+    own,
     recipientDelimiter,
     authservIds,
     softBounce,
-    policies: new PolicyRules(
-      config.policy,
-      config.policies.map((policy, index) => policyRule(policy, `policies[${index}].when`, lists)),
-      lists.patterns,
-    ),
-    senders: new SenderLists(
-      config.senders.map((rule, index) => senderRule(rule, `senders[${index}]`, lists)),
-      lists.patterns,
-    ),
+    policies: yield* PolicyRules.compile(config.policy, policies, lists.patterns),
+    senders: yield* SenderLists.compile(senders, lists.patterns),
   })
 }
 
-/** The texts `file:PATH` in the lists of a configuration, each once. */
-export function listFilesOf({ policies, senders }: Pick<Config, 'policies' | 'senders'>): string[] {
-  const lists = [
-    ...policies.flatMap(({ when }) => [when.clients, when.senders, when.recipients]),
-    ...senders.flatMap((rule) => [rule.senders, rule.recipients]),
-  ]
-  const named = lists.flatMap((list) => list?.filter((text) => text.startsWith(FILE_PREFIX)) ?? [])
-  return [...new Set(named)]
+/** A file of entries, and where in the configuration it is named first. */
+export interface NamedList {
+  /** `file:PATH` */
+  readonly name: string
+  readonly path: KeyPath
 }
 
-function policyRule(
+/** The files that lists of a configuration name, each once. */
+export function listFilesOf(config: ListedIn): NamedList[] {
+  const named = new Map<string, NamedList>()
+  for (const { texts, path } of listsOf(config)) {
+    for (const [index, name] of texts.entries()) {
+      if (name.startsWith(FILE_PREFIX) && !named.has(name)) named.set(name, { name, path: [...path, index] })
+    }
+  }
+  return [...named.values()]
+}
+
+/** Errors that are told of one file; the others are probably of the same kind. */
+const FILE_ERRORS = 20
+
+/** What is wrong with single entries of files: the first 20 of each, in the order of files and lines. Empty: nothing. */
+export function listFileErrors(config: ListedIn, files: ListFiles): FilterError[] {
+  const seen = new Set<string>()
+  return [...listsOf(config)].flatMap(({ texts, clients }) =>
+    texts.flatMap((name) => {
+      const use = `${clients} ${name}`
+      if (!name.startsWith(FILE_PREFIX) || seen.has(use)) return []
+      seen.add(use)
+      return entryErrors(files.get(name) ?? [], clients)
+    }),
+  )
+}
+
+function entryErrors(entries: readonly ListEntry[], clients: boolean): FilterError[] {
+  const errors: FilterError[] = []
+  for (const entry of entries) {
+    try {
+      if (clients) readNetworkEntry(entry)
+      else readAddressEntry(entry, patternPool())
+    } catch (error) {
+      if (!(error instanceof FilterError)) throw error
+      errors.push(error)
+      if (errors.length === FILE_ERRORS) break
+    }
+  }
+  return errors
+}
+
+type ListedIn = Pick<Config, 'policies' | 'senders'>
+
+interface List {
+  readonly texts: readonly string[]
+  readonly path: KeyPath
+  /** Whether it has networks, or else addresses. */
+  readonly clients: boolean
+}
+
+function* listsOf({ policies, senders }: ListedIn): Iterable<List> {
+  for (const [index, { when }] of policies.entries()) {
+    for (const condition of ['clients', 'senders', 'recipients'] as const) {
+      const texts = when[condition]
+      const path = ['policies', index, 'when', condition]
+      if (texts) yield { texts, path, clients: condition === 'clients' }
+    }
+  }
+  for (const [index, rule] of senders.entries()) {
+    yield { texts: rule.senders, path: ['senders', index, 'senders'], clients: false }
+    if (rule.recipients) {
+      yield { texts: rule.recipients, path: ['senders', index, 'recipients'], clients: false }
+    }
+  }
+}
+
+function* policyRule(
   { name, when, policy }: Config['policies'][number],
   path: string,
   lists: ListCompiler,
-): PolicyRule {
+): Steps<PolicyRule> {
   const { originating, listeners, clients, senders, recipients } = when
+  const leading = leadingCondition(when)
   return {
     name,
     policy,
     when: {
       ...(originating !== undefined && { originating }),
       ...(listeners && { listeners: new Set(listeners) }),
-      ...(clients && { clients: lists.networks(clients, `${path}.clients`) }),
-      ...(senders && { senders: lists.addresses(senders, `${path}.senders`) }),
-      ...(recipients && { recipients: lists.addresses(recipients, `${path}.recipients`) }),
+      ...(clients && { clients: yield* lists.networks(clients, `${path}.clients`, leading === 'clients') }),
+      ...(senders && { senders: yield* lists.addresses(senders, `${path}.senders`, leading === 'senders') }),
+      ...(recipients && { recipients: yield* lists.addresses(recipients, `${path}.recipients`, true) }),
     },
   }
 }
@@ -88,7 +164,7 @@ function senderRule(rule: Config['senders'][number], path: string, lists: ListCo
   return {
     ...rest,
     senders: lists.entries(senders, `${path}.senders`),
-    ...(recipients && { recipients: lists.addresses(recipients, `${path}.recipients`) }),
+    ...(recipients && { recipients: lists.entries(recipients, `${path}.recipients`) }),
   }
 }
 
@@ -101,23 +177,59 @@ class ListCompiler {
     this.#files = files
   }
 
-  addresses(texts: readonly string[], path: string): AddressList & Entries {
+  /** @param indexed whether messages ask an index that this list goes into; then only people ask the list itself */
+  *addresses(texts: readonly string[], path: string, indexed: boolean): Steps<AddressList & Entries> {
+    const { patterns } = this
     const entries = this.entries(texts, path)
-    return { ...compileAddressList(entries, { patterns: this.patterns }), entries }
+    const list = indexed
+      ? asked(() => compileAddressList(entries, { patterns }))
+      : yield* addressListInSteps(entries, { patterns })
+    return { ...list, entries }
   }
 
-  networks(texts: readonly string[], path: string): NetworkList & Entries {
+  /** @param indexed see {@link addresses} */
+  *networks(texts: readonly string[], path: string, indexed: boolean): Steps<NetworkList & Entries> {
     const entries = this.entries(texts, path)
-    return { ...compileNetworkList(entries), entries }
+    const list = indexed ? asked(() => compileNetworkList(entries)) : yield* networkListInSteps(entries)
+    return { ...list, entries }
   }
 
   /** The entries of a list, with those of the files it names in their place. */
-  entries(texts: readonly string[], path: string): ListEntry[] {
-    return texts.flatMap((text, index): readonly ListEntry[] => {
-      if (!text.startsWith(FILE_PREFIX)) return [{ text, place: { path: `${path}[${index}]` } }]
+  entries(texts: readonly string[], path: string): readonly ListEntry[] {
+    const parts = texts.map((text, index): readonly ListEntry[] => {
+      if (!text.startsWith(FILE_PREFIX)) return [new WrittenEntry(text, path, index)]
       const entries = this.#files.get(text)
       if (!entries) throw new FilterError('E_CONFIG', `${path}[${index}]: ${text} has not been read`)
       return entries
     })
+    return parts.length === 1 ? (parts[0] ?? []) : parts.flat()
+  }
+}
+
+/** A list that is compiled when somebody asks it. */
+function asked<A, M>(
+  compile: () => { readonly match: (question: A) => M },
+): {
+  readonly match: (question: A) => M
+} {
+  let list: ReturnType<typeof compile> | undefined
+  return { match: (question) => (list ??= compile()).match(question) }
+}
+
+/** An entry of the configuration itself. There are many, and their paths are long: written out when one is told. */
+class WrittenEntry implements ListEntry {
+  readonly text: string
+  // Plain fields: those with # take more memory.
+  private readonly list: string
+  private readonly index: number
+
+  constructor(text: string, list: string, index: number) {
+    this.text = text
+    this.list = list
+    this.index = index
+  }
+
+  get place(): { readonly path: string } {
+    return { path: `${this.list}[${this.index}]` }
   }
 }

@@ -48,6 +48,7 @@ test("a scanner has its kind's name, timeout and rule for failures by default", 
       kind: 'sample',
       timeout: 5000,
       onError: 'unchecked',
+      breaker: { failures: 5, retryAfter: 30_000 },
       options: { address: { host: '127.0.0.1', port: 1 } },
     },
   ])
@@ -61,6 +62,10 @@ test('a kind cannot redefine a key of all scanners', () => {
 describe('rules between keys', () => {
   test.each([
     [{ policy: { tagLevel: 6.3 } }, 'policy.tag2Level: expected at least tagLevel (6.3)'],
+    [
+      { policy: { virusNames: { 'Phish*': 1e300 } } },
+      'policy.virusNames.Phish*: expected a number of points',
+    ],
     [{ policy: { killLevel: 6.1 } }, 'policy.killLevel: expected at least tag2Level (6.2)'],
     [{ limits: { deadline: '100s' } }, 'reinject.dotTimeout: expected at most limits.deadline (100s)'],
     [
@@ -82,8 +87,16 @@ describe('rules between keys', () => {
     ],
     [{ http: { address: '0.0.0.0:10024' } }, 'http.address: 0.0.0.0:10024 is where listen[0] takes mail'],
     [
-      { spool: { directory: '/var/lib/ecluse/' } },
+      { spool: { directory: '/var/lib/ecluse/quarantine/spool/' } },
       'quarantine.directory: expected a folder apart from spool.directory',
+    ],
+    [
+      { ledger: { directory: '/var/spool/ecluse' } },
+      'ledger.directory: expected a folder apart from spool.directory',
+    ],
+    [
+      { ledger: { directory: '/var/lib/ecluse/quarantine/ledger' } },
+      'ledger.directory: expected a folder apart from quarantine.directory',
     ],
   ])('%j breaks one', (input, expected) => {
     expect(issuesOf(input)).toEqual([expected])
@@ -110,6 +123,8 @@ test('the notes and keys of a path are those of the kind that was chosen', () =>
     'maxSize',
     'concurrency',
     'onError',
+    'backupFor',
+    'breaker',
     'address',
   ])
   expect(notesAt(schema, input, ['scanners', 0, 'toString'])).toBeUndefined()

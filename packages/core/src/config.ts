@@ -4,8 +4,10 @@ import type { MailProtocol } from './envelope.ts'
 import type { Policy, PolicyOverlay } from './policy.ts'
 import type { OnError, ScannerKind } from './scanner.ts'
 import { knownListeners, knownScanners, nestDeadlines, separatePlaces } from './configRules.ts'
+import { knownBackups } from './configBackups.ts'
 import {
   httpSection,
+  ledgerSection,
   limitsSection,
   listenerSection,
   logSection,
@@ -48,6 +50,7 @@ export interface Config {
   readonly softBounce: boolean
   readonly quarantine: QuarantineConfig
   readonly spool: SpoolConfig
+  readonly ledger: LedgerConfig
   readonly limits: LimitsConfig
   readonly http: HttpConfig
   readonly log: LogConfig
@@ -57,8 +60,6 @@ export interface Config {
   readonly redis?: { readonly url: string }
   /** Read, without effect. */
   readonly cache?: CacheConfig
-  /** Read, without effect. */
-  readonly ledger?: { readonly ttl: number }
   /** Read, without effect. */
   readonly notices?: { readonly admin: string }
 }
@@ -138,13 +139,17 @@ export interface ScannerConfig {
   /** Messages that it looks at at the same time; absent: as many as there are. */
   readonly concurrency?: number
   readonly onError: OnError
+  /** Names of other scanners, at least one; absent: it is no backup. */
+  readonly backupFor?: readonly string[]
+  /** `retryAfter` in milliseconds. */
+  readonly breaker: { readonly failures: number; readonly retryAfter: number }
   readonly options: unknown
 }
 
 /** Where copies are kept. */
 export interface QuarantineConfig {
   readonly directory: string
-  /** Milliseconds; read, without effect. Absent: for ever. */
+  /** Milliseconds, for `quarantine expire`: nothing is deleted by itself. Absent: for ever. */
   readonly keep?: number
 }
 
@@ -153,6 +158,13 @@ export interface SpoolConfig {
   readonly directory: string
   /** Larger messages go to a file. */
   readonly memoryBytes: number
+}
+
+/** Where it is remembered what was delivered. */
+export interface LedgerConfig {
+  readonly directory: string
+  /** Milliseconds. */
+  readonly ttl: number
 }
 
 /** What one instance takes on. */
@@ -166,6 +178,8 @@ export interface LimitsConfig {
   readonly spoolBytes: number
   /** Milliseconds from the final dot to the replies. */
   readonly deadline: number
+  /** How often one message may make a scanner fail; 0: without end. */
+  readonly scanFailures: number
   /** Milliseconds that a silent client is waited for. */
   readonly idle: number
   /** Bytes per second; 0: any. */
@@ -238,6 +252,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     ).prefault(false),
     quarantine: quarantineSection().prefault({}),
     spool: spoolSection().prefault({}),
+    ledger: ledgerSection().prefault({}),
     limits: limitsSection().prefault({}),
     http: httpSection().prefault({}),
     log: logSection().prefault({}),
@@ -255,6 +270,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     .superRefine(nestDeadlines)
     .superRefine(separatePlaces)
     .superRefine(knownScanners)
+    .superRefine(knownBackups(kinds))
     .superRefine(knownListeners)
 }
 

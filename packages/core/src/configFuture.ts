@@ -24,9 +24,6 @@ export function futureSections() {
         max: '1h',
       }).prefault('10s'),
     }).exactOptional(),
-    ledger: section('Memory of what was delivered, against duplicates; no effect in this version.', {
-      ttl: duration('How long a delivery is remembered.', ttl).prefault('2d'),
-    }).exactOptional(),
     notices: section('Mail about what was found; no effect in this version.', {
       admin: z
         .string({ error: 'expected a mail address' })
@@ -37,4 +34,4 @@ export function futureSections() {
 }
 
 /** Keys of {@link futureSections} that are read and do nothing. */
-export const WITHOUT_EFFECT = ['redis', 'cache', 'ledger', 'notices'] as const
+export const WITHOUT_EFFECT = ['redis', 'cache', 'notices'] as const

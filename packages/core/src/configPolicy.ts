@@ -82,7 +82,6 @@ function policyKeys() {
     bypass: list(
       'What mail is not looked at for; a scanner is left out when nobody wants it.',
       choice('Concern.', CONCERNS),
-      { max: CONCERNS.length },
     ),
     scanners: list('Names of the scanners that count; absent: all.', scannerName(), { max: 100 }),
     virusNames: virusNames(),
@@ -123,21 +122,27 @@ const destinies = {
 function destiny(category: Blemish) {
   const error = `expected one of: ${DESTINIES.join(', ')}`
   return z
-    .enum([...DESTINIES, 'bounce'], { error })
+    .string({ error })
     .transform((word, context): Destiny => {
-      if (word !== 'bounce') return word
-      context.addIssue({
-        code: 'custom',
-        message: 'bounce is not available: senders of spam and viruses are forged',
-        params: { hint: 'use reject: Postfix then tells the sender' },
-      })
+      const known = DESTINIES.find((name) => name === word)
+      if (known !== undefined) return known
+      // amavisd's D_BOUNCE too.
+      if (/^(?:d_)?bounce$/i.test(word)) {
+        context.addIssue({
+          code: 'custom',
+          message: 'bounce is not available: senders of spam and viruses are forged',
+          params: { hint: 'use reject: Postfix then tells the sender' },
+        })
+      } else {
+        context.addIssue({ code: 'invalid_value', values: [...DESTINIES], message: error, input: word })
+      }
       return z.NEVER
     })
     .meta({ description: MEANINGS[category], notation: DESTINIES.join(' | ') })
 }
 
 function categories(doc: string) {
-  return list(doc, choice('Category.', BLEMISHES as [Category]), { max: CATEGORIES.length })
+  return list(doc, choice('Category.', BLEMISHES as [Category]))
 }
 
 /** A section with the categories as keys, none of them needed. */
@@ -157,14 +162,17 @@ function byCategory<T extends z.ZodType>(doc: string, value: T) {
 
 const VIRUS_MEANING = 'expected a number of points, ignore or virus'
 
+const VIRUS_NAME = 'expected a name with * and ?, of printable ASCII without blanks'
+
 function virusNames() {
-  const pattern = z.string().regex(/^[\x21-\x7e]{1,200}$/, {
-    error: 'expected a name with * and ?, of printable ASCII without blanks',
-  })
+  const pattern = z.string().regex(/^[\x21-\x7e]{1,200}$/)
   const meaning = z
-    .union([z.number(), z.literal('ignore'), z.literal('virus')], { error: VIRUS_MEANING })
+    .union([points('Points.'), z.literal('ignore'), z.literal('virus')], { error: VIRUS_MEANING })
     .transform((value): VirusMeaning => value)
-  return z.record(pattern, meaning, { error: 'expected a section with names as keys' }).meta({
+    .meta({ description: 'What it stands for.', notation: 'points | ignore | virus' })
+  const error = ({ code }: { readonly code?: string | undefined }): string =>
+    code === 'invalid_key' ? VIRUS_NAME : 'expected a section with names as keys'
+  return z.record(pattern, meaning, { error }).meta({
     description:
       'Virus names that are none, with * and ?: points that count as spam, ignore, or virus; the first that fits.',
     notation: 'section of NAME: points | ignore | virus',
@@ -189,14 +197,20 @@ const INDISPENSABLE = /^(?:received|from|date|message-id|mime-version|content-.*
 
 function fieldName() {
   const error = 'expected the name of a header field such as X-Mailer or X-Acme-*'
-  return (
-    z
-      .string({ error })
+  return z
+    .string({ error })
+    .superRefine((name, context) => {
       // A short name with a star would take fields that nobody meant.
-      .regex(/^(?:[A-Za-z0-9_-]{2,80}|X-[A-Za-z0-9_-]{1,80}\*)$/i, { error })
-      .refine((name) => !INDISPENSABLE.test(name), { error: 'a message needs this field' })
-      .meta({ description: 'Field.', notation: 'field name' })
-  )
+      if (/^(?:[A-Za-z0-9_-]{2,80}|X-[A-Za-z0-9_-]{1,80}\*)$/i.test(name)) return
+      const hint = name.includes('*')
+        ? 'a star stands only at the end, behind X- and at least one more character'
+        : name.endsWith(':')
+          ? 'leave out the colon'
+          : undefined
+      context.addIssue({ code: 'custom', message: error, ...(hint !== undefined && { params: { hint } }) })
+    })
+    .refine((name) => !INDISPENSABLE.test(name), { error: 'a message needs this field' })
+    .meta({ description: 'Field.', notation: 'field name' })
 }
 
 /** The policy of a configuration that says nothing about it. */

@@ -48,24 +48,46 @@ export function separatePlaces(config: Config, context: z.core.$RefinementCtx): 
       })
     }
   })
-  const [spool, quarantine] = [config.spool.directory, config.quarantine.directory].map(
-    (directory) => `${directory.replace(/\/+$/, '')}/`,
-  ) as [string, string]
-  if (!spool.startsWith(quarantine) && !quarantine.startsWith(spool)) return
-  context.addIssue({
-    code: 'custom',
-    path: ['quarantine', 'directory'],
-    message: 'expected a folder apart from spool.directory',
-    params: { hint: 'leftovers in the spool are removed at start' },
-  })
+  separateFolders(config, context)
+}
+
+/** One folder inside another: what one of them removes, or counts, is the other's. */
+function separateFolders(config: Config, context: z.core.$RefinementCtx): void {
+  const hints = {
+    spool: 'leftovers in the spool are removed at start',
+    quarantine: 'the quarantine counts and lists what is in its folder',
+  }
+  const folder = (key: 'spool' | 'quarantine' | 'ledger'): string =>
+    `${config[key].directory.replace(/\/+$/, '')}/`
+  const pairs = [
+    ['quarantine', 'spool'],
+    ['ledger', 'spool'],
+    ['ledger', 'quarantine'],
+  ] as const
+  for (const [key, other] of pairs) {
+    if (!folder(key).startsWith(folder(other)) && !folder(other).startsWith(folder(key))) continue
+    context.addIssue({
+      code: 'custom',
+      path: [key, 'directory'],
+      message: `expected a folder apart from ${other}.directory`,
+      params: { hint: hints[other] },
+    })
+  }
 }
 
 /** A policy that names a scanner that is not there would let everything through unseen. */
 export function knownScanners({ scanners, policy, policies }: Config, context: z.core.$RefinementCtx): void {
-  const names = new Set(scanners.map(({ name }) => name))
+  const backups = new Map(scanners.flatMap(({ name, backupFor }) => (backupFor ? [[name, backupFor]] : [])))
+  const names = new Set(scanners.flatMap(({ name, backupFor }) => (backupFor ? [] : [name])))
   const check = (wanted: readonly string[] | undefined, path: readonly (string | number)[]): void => {
     wanted?.forEach((name, index) => {
       if (names.has(name)) return
+      const primaries = backups.get(name)
+      if (primaries) {
+        const message = `${name} is a backup: it goes with what it stands in for`
+        const hint = `name ${primaries.join(', ').slice(0, 200)}`
+        return context.addIssue({ code: 'custom', path: [...path, index], message, params: { hint } })
+      }
       const message = `no scanner has the name ${name.slice(0, 60)}`
       const hint = names.size === 0 ? 'there are no scanners' : `there are: ${[...names].join(', ')}`
       context.addIssue({ code: 'custom', path: [...path, index], message, params: { hint } })

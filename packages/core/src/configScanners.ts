@@ -42,7 +42,29 @@ function commonKeys({ kind, concerns, defaults }: ScannerKind) {
       'When it fails: tempfail, Postfix tries again; pass, as if it were not there; unchecked, the destiny of that.',
       ON_ERROR,
     ).prefault(defaults?.onError ?? 'tempfail'),
+    backupFor: nameList(
+      'Asked only when all the scanners named here have failed for the message.',
+    ).exactOptional(),
+    breaker: section('When it is left alone because it fails: meanwhile it counts as failed at once.', {
+      failures: count('Failures in a row after which it is left alone; 0: never.', { max: 1000 }).prefault(5),
+      retryAfter: duration('How long it is left alone; then one message tries.', {
+        min: '1s',
+        max: '1h',
+      }).prefault('30s'),
+    }).prefault({}),
   }
+}
+
+const NAMES = 'expected the name of a scanner, or a list of names'
+
+/** One name, or several; names that no scanner has are found with the whole configuration. */
+function nameList(description: string) {
+  return z
+    .union([z.string(), z.array(z.string()).min(1, { error: NAMES }).max(100, { error: NAMES })], {
+      error: NAMES,
+    })
+    .meta({ description, notation: 'name, or list of names' })
+    .transform((names): readonly string[] => (typeof names === 'string' ? [names] : names))
 }
 
 /** The schema of `scanners`: entries whose keys depend on their kind. */

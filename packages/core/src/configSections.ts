@@ -118,6 +118,19 @@ export function spoolSection() {
   })
 }
 
+/** `ledger`. */
+export function ledgerSection() {
+  return section('Memory of what was done, so that a lost reply does not become a second delivery.', {
+    directory: path('Its folder, for this instance alone, on a local disk.').prefault(
+      '/var/lib/ecluse/ledger',
+    ),
+    ttl: duration('How long it is remembered what was done for a message.', {
+      min: '1h',
+      max: '30d',
+    }).prefault('2d'),
+  })
+}
+
 /** `limits`. */
 export function limitsSection() {
   return section('What one instance takes on.', {
@@ -144,7 +157,12 @@ export function limitsSection() {
     deadline: duration('From the end of the message to the replies; then Postfix is told to try again.', {
       min: '1s',
       max: '590s',
+      why: 'Postfix waits for 600s: lmtp_data_done_timeout',
     }).prefault('300s'),
+    scanFailures: count(
+      'Times that one message may crash a scanner or get no answer; then it is "unchecked". 0: without end.',
+      { max: 100 },
+    ).prefault(3),
     idle: duration('How long a silent client is waited for.', { min: '10s', max: '1h' }).prefault('480s'),
     minRate: count('Bytes per second that a client in the midst of a message must send; 0: any.', {
       min: 0,

@@ -4,6 +4,7 @@ import {
   FilterError,
   assess,
   decide,
+  keptCategories,
   type Concern,
   type Finding,
   type OnError,
@@ -145,4 +146,18 @@ test('who sent it changes nothing of what was found', () => {
   expect(assess([found('spam', finding, ...proofs), encrypted], policy)).toEqual(
     assess([found('spam', finding), encrypted], policy),
   )
+})
+
+test.each<[string, Partial<Policy>, number | undefined, string[]]>([
+  ['names them', { quarantine: ['virus', 'spam'] }, 20, ['virus', 'spam']],
+  ['names none', { quarantine: [] }, 20, []],
+  ['cuts spam off', { quarantine: ['virus', 'spam'], quarantineCutoffLevel: 20 }, 20, ['virus']],
+  [
+    'cuts nothing off without a score',
+    { quarantine: ['spam'], quarantineCutoffLevel: 20 },
+    undefined,
+    ['spam'],
+  ],
+])('a copy is kept as the policy %s', (_name, changes, points, kept) => {
+  expect(keptCategories(['virus', 'spam'], { ...policy, ...changes }, points)).toEqual(kept)
 })

@@ -2,7 +2,7 @@ import type { Assessment } from './assess.ts'
 import type { Recipient } from './envelope.ts'
 import type { Blemish, Destiny, Policy, ScoreRule } from './policy.ts'
 import { NOT_LISTED, type SenderStanding } from './senderLists.ts'
-import { CATEGORIES, type Category } from './verdict.ts'
+import { CATEGORIES, printable, type Category } from './verdict.ts'
 
 /** What decides about one recipient beside the scanners. */
 export interface RecipientCase {
@@ -46,7 +46,7 @@ const BLOCKED_POINTS = 64
 /**
  * Decides for one recipient. A virus that one scanner found counts although another scanner failed; otherwise a
  * failed scanner with `onError: tempfail` defers, whatever the others found. Of several categories the worst one
- * that is not passed decides.
+ * that is not passed decides. Of what stays in the queue of Postfix no copy is kept.
  *
  * @param assessment made with the same policy
  */
@@ -55,44 +55,56 @@ export function decide(recipient: Recipient, about: RecipientCase, assessment: A
   // Whoever is not looked at for spam has no use for lists of spammers either.
   const sender = policy.bypass.includes('spam') ? NOT_LISTED : (about.sender ?? NOT_LISTED)
   const score = scoreOf(assessment, policy, sender)
-  const base = { recipient, policy, local, sender, assessment, ...(score !== undefined && { score }) }
+  const known = { recipient, policy, local, sender, assessment }
+  const base = score === undefined ? known : { score, ...known }
   if (assessment.mustDefer && assessment.viruses.length === 0) {
     const nothing = { blemishes: [], quarantined: false, reason: '' }
-    return { ...base, ...nothing, category: 'unchecked', destiny: 'tempfail' }
+    return { category: 'unchecked', destiny: 'tempfail', ...nothing, ...base }
   }
   const blemishes = BLEMISHES.filter((category) => applies(category, { ...about, sender }, assessment, score))
   const blocking = blemishes.find((category) => destinyOf(category, policy) !== 'pass')
   const category = blocking ?? blemishes[0]
   if (category === undefined) {
-    return { ...base, blemishes, category: 'clean', destiny: 'pass', quarantined: false, reason: '' }
+    return { blemishes, category: 'clean', destiny: 'pass', quarantined: false, reason: '', ...base }
   }
-  const reason = reasonOf(category, assessment)
+  const reason = printable(reasonOf(category, assessment), Infinity)
   const destiny = destinyOf(category, policy)
+  if (destiny === 'tempfail') return { blemishes, category, destiny, quarantined: false, reason, ...base }
   if (softBounce && (destiny === 'discard' || destiny === 'reject')) {
     // Nothing is settled yet, and each new try would make one more copy.
     return {
-      ...base,
       blemishes,
       category,
       destiny: 'tempfail',
       softened: destiny,
       quarantined: false,
       reason,
+      ...base,
     }
   }
-  const quarantined = isKept(blemishes, policy, score)
-  return { ...base, blemishes, category, destiny, quarantined, reason }
+  const quarantined = keptCategories(blemishes, policy, score).length > 0
+  return { blemishes, category, destiny, quarantined, reason, ...base }
 }
 
 const BLEMISHES = CATEGORIES.filter((category) => category !== 'clean')
 
-function destinyOf(category: Blemish, policy: Policy): Destiny {
+/** What a policy does with a category by itself, `deliverAnyway` considered. */
+export function destinyOf(category: Blemish, policy: Policy): Destiny {
   return policy.deliverAnyway.includes(category) ? 'pass' : policy.destiny[category]
 }
 
-function isKept(blemishes: readonly Blemish[], policy: Policy, score = -Infinity): boolean {
+/**
+ * Those of the categories that apply for which a policy wants a copy kept; empty: none.
+ *
+ * @param score spam points; absent: no scanner scored
+ */
+export function keptCategories(
+  blemishes: readonly Blemish[],
+  policy: Policy,
+  score = -Infinity,
+): readonly Blemish[] {
   const { quarantineCutoffLevel = Infinity } = policy
-  return blemishes.some((category) => {
+  return blemishes.filter((category) => {
     if (!policy.quarantine.includes(category)) return false
     return score < quarantineCutoffLevel || (category !== 'spam' && category !== 'spammy')
   })

@@ -10,9 +10,14 @@ export interface ListEntry {
   readonly place: EntryPlace
 }
 
-/** The error of an entry that cannot be read: E_CONFIG, with its path before the message or its line as the place. */
-export function entryError({ place }: ListEntry, message: string, hint?: string): FilterError {
+/** The error of an entry that cannot be read: E_CONFIG, with its path before the message or its line as the place and the entry behind it. */
+export function entryError({ text, place }: ListEntry, message: string, hint?: string): FilterError {
   const options = hint === undefined ? {} : { hint }
   if ('path' in place) return new FilterError('E_CONFIG', `${place.path}: ${message}`, options)
-  return new FilterError('E_CONFIG', message, { ...options, place })
+  const got = message.includes(', got ') ? '' : `, got ${JSON.stringify(shorten(text))}`
+  return new FilterError('E_CONFIG', `${message}${got}`, { ...options, place })
+}
+
+function shorten(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }

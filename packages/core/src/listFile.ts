@@ -1,10 +1,12 @@
 import { FilterError } from './errors.ts'
 import type { ListEntry } from './listEntry.ts'
+import { finish, type Steps } from './steps.ts'
 
 /** Lines of one list file. */
 export const LIST_LINES = 1_000_000
 /** Characters of one line, its comment included. */
 export const LIST_LINE_LENGTH = 1024
+const LINES_OF_STEP = 500
 
 // oxlint-disable-next-line no-control-regex -- refusing them is the purpose
 const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/
@@ -18,6 +20,11 @@ const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/
  * @throws FilterError E_CONFIG with the line, at the first that is too long, has control characters, or names a file.
  */
 export function parseListFile(text: string, file: string): ListEntry[] {
+  return finish(listFileInSteps(text, file))
+}
+
+/** As {@link parseListFile}. */
+export function* listFileInSteps(text: string, file: string): Steps<ListEntry[]> {
   const entries: ListEntry[] = []
   let start = text.startsWith('\ufeff') ? 1 : 0
   for (let line = 1; start < text.length; line++) {
@@ -28,6 +35,7 @@ export function parseListFile(text: string, file: string): ListEntry[] {
         hint: 'split the file',
       })
     }
+    if (line % LINES_OF_STEP === 0) yield
     const newline = text.indexOf('\n', start)
     const end = newline === -1 ? text.length : newline
     const entry = readLine(text.slice(start, end), place)

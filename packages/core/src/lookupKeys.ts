@@ -54,6 +54,26 @@ export function lookupKeys(address: string, { delimiter = '', local = true }: Ke
   return { address, keys: [...keys.add('.')] }
 }
 
+/**
+ * The keys that stand for all that a key does, the most specific first; of those that lookupKeys asks for every
+ * address: `user@`, for local ones only, is none of them. Empty: it is `.`.
+ *
+ * @param key as an entry of a list has it, neither `user@` nor a regular expression
+ */
+export function broaderKeys(key: string, delimiter = ''): readonly string[] {
+  if (key === '.') return []
+  if (key === '<>') return ['.']
+  const at = key.lastIndexOf('@')
+  const keys = new Set<string>()
+  const user = key.slice(0, Math.max(0, at))
+  const domain = key.slice(at + 1)
+  if (at !== -1) keys.add(`${withoutExtension(user, delimiter)}@${domain}`).add(domain)
+  if (domain.startsWith('.')) addParents(keys, domain.slice(1))
+  else if (!domain.includes('[')) addParents(keys, domain)
+  keys.delete(key)
+  return [...keys.add('.')]
+}
+
 /** `.sub.example.com`, `.example.com`, `.com`: the last ones when there are too many. */
 function addParents(keys: Set<string>, domain: string): void {
   // From the end, so that a domain of a thousand dots costs no more than its last ones.

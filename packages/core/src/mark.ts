@@ -1,5 +1,7 @@
 import { extendRecipient } from './addressExtension.ts'
+import type { Assessment } from './assess.ts'
 import type { Decision } from './decide.ts'
+import { encodeWords } from './encodedWord.ts'
 import type { Envelope, Recipient } from './envelope.ts'
 import { listSymbol } from './senderLists.ts'
 
@@ -9,7 +11,7 @@ export type HeaderEdit =
   | { readonly op: 'prepend'; readonly name: string; readonly value: string }
   /** Deletes every field of that name, or, with a final `*`, whose name begins so. Case-insensitive. */
   | { readonly op: 'remove'; readonly name: string }
-  /** Puts the tag before the subject, once however often it stands there; a missing Subject is added. */
+  /** Puts the tag, printable ASCII, before the subject, once however often it stands there; a missing Subject is added. */
   | { readonly op: 'tag-subject'; readonly tag: string }
 
 /** One copy to hand back to Postfix: the recipients that get the same bytes. */
@@ -89,10 +91,10 @@ function removalsFor(alertHeader: string): readonly HeaderEdit[] {
 function marksOf(decision: Decision, context: MarkContext): HeaderEdit[] {
   const { assessment, local, quarantined } = decision
   const marks: HeaderEdit[] = []
-  const add = (name: string, value: string): void => void marks.push({ op: 'prepend', name, value })
+  const add = (name: string, value: string): void => void marks.push(mark(name, value))
   if (quarantined && local) add('X-Quarantine-ID', `<${context.id}>`)
   if (assessment.virusStatus !== undefined) {
-    add('X-Virus-Scanned', `ecluse at ${context.hostname}`)
+    add('X-Virus-Scanned', `ecluse at ${context.hostname}${backupNote(assessment)}`)
     add('X-Virus-Status', virusStatus(decision))
   }
   if (assessment.viruses.length > 0) {
@@ -101,8 +103,18 @@ function marksOf(decision: Decision, context: MarkContext): HeaderEdit[] {
   if (!local) return marks
   marks.push(...spamMarks(decision))
   const tag = subjectTag(decision)
-  if (tag !== '') marks.push({ op: 'tag-subject', tag })
+  if (tag !== '') marks.push({ op: 'tag-subject', tag: encodeWords(tag) })
   return marks
+}
+
+/** Names from scanners are in it: whatever they are, they begin no line. */
+function mark(name: string, value: string): HeaderEdit {
+  return { op: 'prepend', name, value: value.replace(/[^\x20-\x7e]/g, '?') }
+}
+
+/** Names are letters, digits, hyphens and underscores: the configuration's schema sees to it. */
+function backupNote({ virusBackups }: Assessment): string {
+  return virusBackups ? ` (backup ${virusBackups.join(', ')})` : ''
 }
 
 function virusStatus({ assessment: { virusStatus: status, viruses } }: Decision): string {
@@ -119,17 +131,15 @@ function spamMarks(decision: Decision): HeaderEdit[] {
   const spammy = blemishes.includes('spammy')
   if (score < tagLevel && !spammy) return []
   return [
-    { op: 'prepend', name: 'X-Spam-Flag', value: spammy ? 'YES' : 'NO' },
-    { op: 'prepend', name: 'X-Spam-Score', value: formatScore(score) },
-    { op: 'prepend', name: 'X-Spam-Level', value: spamLevel(score) },
-    {
-      op: 'prepend',
-      name: 'X-Spam-Status',
-      value:
-        `${spammy ? 'Yes' : 'No'}, score=${formatScore(score)} tagged_above=${formatScore(policy.tagLevel)}` +
+    mark('X-Spam-Flag', spammy ? 'YES' : 'NO'),
+    mark('X-Spam-Score', formatScore(score)),
+    mark('X-Spam-Level', spamLevel(score)),
+    mark(
+      'X-Spam-Status',
+      `${spammy ? 'Yes' : 'No'}, score=${formatScore(score)} tagged_above=${formatScore(policy.tagLevel)}` +
         ` required=${formatScore(policy.tag2Level)}${listing(decision)} tests=[${spamTests(decision)}]` +
         ' autolearn=unavailable',
-    },
+    ),
   ]
 }
 

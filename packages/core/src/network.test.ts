@@ -63,6 +63,34 @@ test.each([
   expect(() => parseNetwork(hint.slice('write '.length))).not.toThrow()
 })
 
+test.each([
+  ['10.0.0.0/255.0.0.0', 'write 10.0.0.0/8'],
+  ['10.0.0.0/255.0.255.0', 'write the netmask as a prefix length such as /24'],
+  ['10.0.0.0/33', 'its prefix length is at most 32'],
+  ['::/129', 'its prefix length is at most 128'],
+  ['10', 'write 10.0.0.0/8'],
+  ['10.1.', 'write 10.1.0.0/16'],
+  ['192.0.2', 'write 192.0.2.0/24'],
+  ['192.0.2.*', 'write 192.0.2.0/24'],
+  ['10.*.*.*', 'write 10.0.0.0/8'],
+  ['[::1]', 'write ::1 without brackets'],
+  ['[::1]/128', 'write ::1/128 without brackets'],
+  ['10.0.0.1-10.0.0.9', 'a range is written as networks with prefix lengths'],
+  ['.example.org', 'write its addresses: names are not looked up'],
+  ['!10.0.0.0/8', 'there are no exceptions in this list'],
+  ['file:/etc/ecluse/networks', 'this list is not read from a file'],
+  ['', undefined],
+])('%j is no network (%s)', (text, hint) => {
+  let caught: unknown
+  try {
+    parseNetwork(text)
+  } catch (error) {
+    caught = error
+  }
+  expect(caught).toMatchObject({ code: 'E_CONFIG', message: expect.stringContaining('expected a network') })
+  expect((caught as FilterError).hint).toBe(hint)
+})
+
 test('agrees with Node.js on what an address is', () => {
   const digits = ['0', '1', '10', '255', '256', '00', 'a', 'ffff', '10000', '', ':', '.', '::']
   let seed = 7

@@ -97,7 +97,37 @@ function formatBits(bits: string): string {
 }
 
 function badNetwork(text: string): FilterError {
+  const hint = cureFor(text)
   return new FilterError('E_CONFIG', 'expected a network such as 192.0.2.0/24 or 2001:db8::/32', {
-    ...(/^[\d.]+\/255\.[\d.]+$/.test(text) && { hint: 'write the netmask as a prefix length such as /24' }),
+    ...(hint !== undefined && { hint }),
   })
+}
+
+/** Networks as people, Postfix (brackets, names) and older tools (netmasks, parts) write them. */
+function cureFor(text: string): string | undefined {
+  const [address = '', suffix = ''] = text.split('/')
+  const brackets = /^\[([^[\]]*)\](\/\d+)?$/.exec(text)
+  if (brackets) return `write ${brackets[1]}${brackets[2] ?? ''} without brackets`
+  if (text.startsWith('!')) return 'there are no exceptions in this list'
+  if (text.startsWith('file:')) return 'this list is not read from a file'
+  const bits = addressBits(address)
+  if (bits === undefined) return cureForNoAddress(text)
+  if (suffix.includes('.')) return netmaskCure(address, suffix)
+  return /^\d+$/.test(suffix) ? `its prefix length is at most ${bits.length}` : undefined
+}
+
+function cureForNoAddress(text: string): string | undefined {
+  const parts = /^(\d{1,3}(?:\.\d{1,3}){0,2})(?:\.|\.\*|(?:\.\*){2,3})?$/.exec(text)?.[1]?.split('.')
+  if (parts) return `write ${[...parts, '0', '0', '0'].slice(0, 4).join('.')}/${parts.length * 8}`
+  if (/^[\da-f.:]+ *- *[\da-f.:]+$/i.test(text)) return 'a range is written as networks with prefix lengths'
+  if (/^[a-z\d._-]+$/i.test(text) && /[a-z]/i.test(text))
+    return 'write its addresses: names are not looked up'
+  return undefined
+}
+
+function netmaskCure(address: string, mask: string): string {
+  const length = /^(1*)0*$/.exec(bitsOfV4(mask) ?? 'x')?.[1]?.length
+  return length === undefined || address.includes(':')
+    ? 'write the netmask as a prefix length such as /24'
+    : `write ${address}/${length}`
 }

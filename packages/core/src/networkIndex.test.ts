@@ -57,10 +57,12 @@ test('of the same network twice the first decides', () => {
 
 test.each([
   ['10.0.0.1/8', 'write 10.0.0.0/8'],
-  ['10.0.0.0/255.0.0.0', 'write the netmask as a prefix length such as /24'],
-  ['!!10.0.0.0/8', undefined],
+  ['10.0.0.0/255.0.0.0', 'write 10.0.0.0/8'],
+  ['!!10.0.0.0/8', 'one ! is enough'],
+  ['! 10.0.0.0/8', 'no blank behind the !'],
+  ['!10.0.0.1/8', 'write !10.0.0.0/8'],
   ['', undefined],
-  ['localhost', undefined],
+  ['localhost', 'write its addresses: names are not looked up'],
 ])('%j is refused with its place (%s)', (text, hint) => {
   for (const compile of [compileNetworkList, (list: readonly ListEntry[]) => compileNetworkIndex([list])]) {
     let caught: unknown

@@ -2,6 +2,7 @@ import { FilterError } from './errors.ts'
 import { invertedIndex } from './invertedIndex.ts'
 import { entryError, type ListEntry } from './listEntry.ts'
 import { addressKey, networkKey } from './network.ts'
+import { finish, inSteps, LISTS_OF_STEP, type Steps } from './steps.ts'
 
 /** The entry that decides about an IP address. */
 export interface NetworkMatch {
@@ -30,13 +31,18 @@ export interface NetworkIndex {
  * @throws FilterError E_CONFIG for an entry that cannot be read, with its place.
  */
 export function compileNetworkList(entries: readonly ListEntry[]): NetworkList {
+  return finish(networkListInSteps(entries))
+}
+
+/** As {@link compileNetworkList}. */
+export function* networkListInSteps(entries: readonly ListEntry[]): Steps<NetworkList> {
   const networks = new Map<string, NetworkMatch>()
   const lengths = new KeyLengths()
-  for (const entry of entries) {
+  yield* inSteps(entries, (entry) => {
     const { key, negated } = readNetworkEntry(entry)
     lengths.add(key)
     if (!networks.has(key)) networks.set(key, { entry, negated })
-  }
+  })
   return {
     match: (ip) =>
       lengths
@@ -53,16 +59,22 @@ export function compileNetworkList(entries: readonly ListEntry[]): NetworkList {
  * @throws FilterError E_CONFIG for an entry that cannot be read, with its place.
  */
 export function compileNetworkIndex(lists: readonly (readonly ListEntry[])[]): NetworkIndex {
+  return finish(networkIndexInSteps(lists))
+}
+
+/** As {@link compileNetworkIndex}. */
+export function* networkIndexInSteps(lists: readonly (readonly ListEntry[])[]): Steps<NetworkIndex> {
   const index = invertedIndex(lists.length)
   const lengths = new KeyLengths()
   for (const [list, entries] of lists.entries()) {
-    for (const entry of entries) {
+    yield* inSteps(entries, (entry) => {
       const { key, negated } = readNetworkEntry(entry)
       lengths.add(key)
-      index.add(key, list, negated)
-    }
+      index.add(key, { list, negated, entry })
+    })
+    if (list % LISTS_OF_STEP === LISTS_OF_STEP - 1) yield
   }
-  return { match: (ip) => index.find(lengths.prefixes(ip)) }
+  return { match: (ip) => index.find(lengths.prefixes(ip)).map(({ list }) => list) }
 }
 
 /**
@@ -72,10 +84,29 @@ export function compileNetworkIndex(lists: readonly (readonly ListEntry[])[]): N
  */
 export function readNetworkText(text: string): { readonly key: string; readonly negated: boolean } {
   const negated = text.startsWith('!')
-  return { key: networkKey(negated ? text.slice(1) : text), negated }
+  return { key: negated ? exceptionKey(text.slice(1)) : networkKey(text), negated }
 }
 
-function readNetworkEntry(entry: ListEntry): ReturnType<typeof readNetworkText> {
+function exceptionKey(network: string): string {
+  try {
+    return networkKey(network)
+  } catch (cause) {
+    if (!(cause instanceof FilterError)) throw cause
+    const hint = network.startsWith('!')
+      ? 'one ! is enough'
+      : /^\s/.test(network)
+        ? 'no blank behind the !'
+        : cause.hint?.replace(/^write /, 'write !')
+    throw new FilterError('E_CONFIG', cause.message, { cause, ...(hint !== undefined && { hint }) })
+  }
+}
+
+/**
+ * Reads one entry.
+ *
+ * @throws FilterError E_CONFIG with the place of the entry.
+ */
+export function readNetworkEntry(entry: ListEntry): ReturnType<typeof readNetworkText> {
   try {
     return readNetworkText(entry.text)
   } catch (cause) {

@@ -12,6 +12,10 @@ test.each([
   ['a@example.com', false],
   ['root', true],
   ['a@', false],
+  ['"a@b"', false],
+  ['a@example.org.', true],
+  ['a@bücher.example', true],
+  ['a@xn--bcher-kva.example', true],
 ])('%s is local: %s', (address, local) => {
-  expect(localDomains(['Example.org', '.example.net'])(address)).toBe(local)
+  expect(localDomains(['Example.org', '.example.net', 'Bücher.example'])(address)).toBe(local)
 })

@@ -1,3 +1,4 @@
+import { domainKey, splitAddress } from './lookupKeys.ts'
 import type { Concern } from './scanner.ts'
 import type { Category } from './verdict.ts'
 
@@ -39,7 +40,10 @@ export interface Policy {
   readonly bypass: readonly Concern[]
   /** Names of the scanners that count for this recipient; absent: all. */
   readonly scanners?: readonly string[]
-  /** Virus names that are none, by patterns with `*` and `?`; the first that fits decides, in the order of the keys. */
+  /**
+   * Virus names that are none, by patterns with `*` and `?`; the first that fits decides, in the order of the keys,
+   * those of an overlay before those below it.
+   */
   readonly virusNames: Readonly<Record<string, VirusMeaning>>
   /** Extension that the address of a local recipient gets, such as `spam` for user+spam@, by category. */
   readonly addressExtension: Readonly<Partial<Record<Blemish, string>>>
@@ -69,7 +73,10 @@ export function overlayPolicy(policy: Policy, overlay: PolicyOverlay): Policy {
   const merged: Record<string, unknown> = { ...policy }
   for (const [key, value] of Object.entries(overlay)) {
     const below = merged[key]
-    merged[key] = isSection(value) && isSection(below) ? { ...below, ...value } : value
+    if (!isSection(value) || !isSection(below)) merged[key] = value
+    // Its keys first: of these patterns the first that fits decides, and the overlay has the last word.
+    else if (key === 'virusNames') merged[key] = { ...value, ...below, ...value }
+    else merged[key] = { ...below, ...value }
   }
   // Each key has its own type: the schema has read the overlay with the types of Policy.
   return merged as unknown as Policy
@@ -100,20 +107,18 @@ export type LocalDomains = (address: string) => boolean
 
 /**
  * Compiles `localDomains`: `example.net` is that domain, `.example.net` the domain and all below it.
- * Case-insensitive. A-labels and U-labels are not converted: name both where both occur.
+ * Domains are compared as in lists of addresses: without case and final dots, U-labels as A-labels.
  */
 export function localDomains(entries: readonly string[]): LocalDomains {
   const exact = new Set<string>()
   const parents = new Set<string>()
   for (const entry of entries) {
-    const domain = entry.toLowerCase()
-    if (domain.startsWith('.')) parents.add(domain.slice(1))
-    else exact.add(domain)
+    if (entry.startsWith('.')) parents.add(domainKey(entry.slice(1)))
+    else exact.add(domainKey(entry))
   }
   return (address) => {
-    const at = address.lastIndexOf('@')
-    if (at === -1) return true
-    let domain = address.slice(at + 1).toLowerCase()
+    if (!address.includes('@')) return true
+    let { domain } = splitAddress(address)
     if (exact.has(domain)) return true
     while (domain !== '') {
       if (parents.has(domain)) return true

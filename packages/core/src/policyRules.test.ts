@@ -70,7 +70,7 @@ describe('an overlay applies', () => {
     const mail = rules.forMail(envelopeOf(envelope), [])
     expect(mail.policyFor(recipient).killLevel).toBe(applies ? 30 : 15)
     // The same answer as the one that people are shown.
-    const shown = rules.policies.conditionsOf(0, mail.facts, rules.lookup(recipient))
+    const shown = mail.conditionsFor(recipient)(0)
     expect(shown.every(({ holds }) => holds)).toBe(applies)
   })
 })
@@ -93,6 +93,14 @@ test('later overlays win, key by key', () => {
   })
   expect(mail.overlaysFor('a@example.org')).toEqual([0, 1, 2])
   expect(mail.overlaysFor('b@example.org')).toEqual([0, 2])
+  const layers = rules.policies.layersOf([0, 1, 2])
+  expect(layers.map(({ number, policy: { killLevel } }) => [number, killLevel])).toEqual([
+    [0, 20],
+    [1, 30],
+    [2, 30],
+  ])
+  expect(layers.at(-1)?.policy).toEqual(policy)
+  expect(rules.policies.layersOf([])).toEqual([])
   expect(mail.policyFor('A@example.org')).toBe(policy)
   expect(mail.policyFor('b@example.org')).toBe(mail.policyFor('c@example.org'))
 })
@@ -104,7 +112,7 @@ test('reads entries from files, and tells their lines', () => {
   )
   const mail = rules.forMail(envelopeOf(), [])
   expect(mail.policyFor('x@deep.vip.example.org').killLevel).toBe(30)
-  const [result] = rules.policies.conditionsOf(0, mail.facts, rules.lookup('x@deep.vip.example.org'))
+  const [result] = mail.conditionsFor('x@deep.vip.example.org')(0)
   expect(result).toMatchObject({
     condition: 'recipients',
     holds: true,

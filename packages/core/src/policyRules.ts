@@ -1,15 +1,16 @@
-import { compileAddressIndex, type AddressIndex } from './addressIndex.ts'
+import { addressIndexInSteps, type AddressIndex } from './addressIndex.ts'
 import type { AddressList, AddressMatch } from './addressList.ts'
 import type { ListEntry } from './listEntry.ts'
 import type { LookupKeys } from './lookupKeys.ts'
 import {
-  compileNetworkIndex,
+  networkIndexInSteps,
   type NetworkIndex,
   type NetworkList,
   type NetworkMatch,
 } from './networkIndex.ts'
 import type { PatternPool } from './pattern.ts'
 import { overlayPolicy, type Policy, type PolicyOverlay } from './policy.ts'
+import type { Steps } from './steps.ts'
 
 /** What an overlay is for: every condition that is there must hold; of a list, any entry. */
 export interface PolicyConditions {
@@ -59,6 +60,16 @@ export interface MailPolicies {
   policyFor(recipient: LookupKeys): Policy
   /** Numbers of the overlays that apply, in their order. */
   overlaysFor(recipient: LookupKeys): readonly number[]
+  /** How each condition of one overlay turns out, the one about the recipient last; for people. */
+  conditionsOf(number: number, recipient: LookupKeys): readonly ConditionResult[]
+}
+
+/** One overlay that applies. */
+export interface PolicyLayer {
+  /** Its number, from 0. */
+  readonly number: number
+  /** The policy with it, and all before it. */
+  readonly policy: Policy
 }
 
 /** Policies kept, one for each combination of overlays that came up; more are made anew. */
@@ -78,18 +89,29 @@ export class PolicyRules {
   readonly #always: readonly number[]
   readonly #combinations = new Map<string, Policy>()
 
-  /** @param patterns those that the conditions of all overlays were compiled with */
-  constructor(base: Policy, rules: readonly PolicyRule[], patterns: PatternPool) {
+  private constructor(base: Policy, rules: readonly PolicyRule[], indexes: RuleIndexes) {
     this.#base = base
     this.#rules = rules
+    this.#byRecipient = indexes.recipients
+    this.#bySender = indexes.senders
+    this.#byClient = indexes.clients
+    this.#byListener = byListener(rules)
+    this.#always = [...leading(rules, 'originating').numbers, ...leading(rules, undefined).numbers]
+  }
+
+  /**
+   * @param patterns those that the conditions of all overlays were compiled with
+   * @throws FilterError E_CONFIG for an entry that cannot be read
+   */
+  static *compile(base: Policy, rules: readonly PolicyRule[], patterns: PatternPool): Steps<PolicyRules> {
     const recipients = leading(rules, 'recipients')
     const senders = leading(rules, 'senders')
     const clients = leading(rules, 'clients')
-    this.#byRecipient = { ...recipients, index: compileAddressIndex(recipients.lists, { patterns }) }
-    this.#bySender = { ...senders, index: compileAddressIndex(senders.lists, { patterns }) }
-    this.#byClient = { ...clients, index: compileNetworkIndex(clients.lists) }
-    this.#byListener = byListener(rules)
-    this.#always = [...leading(rules, 'originating').numbers, ...leading(rules, undefined).numbers]
+    return new PolicyRules(base, rules, {
+      recipients: { ...recipients, index: yield* addressIndexInSteps(recipients.lists, { patterns }) },
+      senders: { ...senders, index: yield* addressIndexInSteps(senders.lists, { patterns }) },
+      clients: { ...clients, index: yield* networkIndexInSteps(clients.lists) },
+    })
   }
 
   get rules(): readonly PolicyRule[] {
@@ -102,13 +124,15 @@ export class PolicyRules {
 
   /** What can be said before recipients are looked at; once for each message. */
   forMail(facts: MailFacts): MailPolicies {
-    if (this.#rules.length === 0) return { policyFor: () => this.#base, overlaysFor: () => [] }
+    if (this.#rules.length === 0) {
+      return { policyFor: () => this.#base, overlaysFor: () => [], conditionsOf: () => [] }
+    }
     const known = new Map<number, boolean>()
     const holds = (number: number): boolean => {
       let answer = known.get(number)
       if (answer === undefined) {
         const rule = this.#rules[number]
-        answer = rule !== undefined && mailConditions(rule.when, facts).every((result) => result.holds)
+        answer = rule !== undefined && otherConditions(rule.when, facts).every((result) => result.holds)
         known.set(number, answer)
       }
       return answer
@@ -121,14 +145,29 @@ export class PolicyRules {
     ].filter(holds)
     const overlaysFor = (recipient: LookupKeys): readonly number[] =>
       [...forAll, ...numbersOf(this.#byRecipient, recipient).filter(holds)].toSorted((a, b) => a - b)
-    return { overlaysFor, policyFor: (recipient) => this.#combine(overlaysFor(recipient)) }
+    return {
+      overlaysFor,
+      policyFor: (recipient) => this.#combine(overlaysFor(recipient)),
+      conditionsOf: (number, recipient) => {
+        const when = this.#rules[number]?.when ?? {}
+        const list = when.recipients
+        const results = mailConditions(when, facts)
+        return list ? [...results, inAddresses('recipients', list, recipient)] : results
+      },
+    }
   }
 
-  /** How each condition of one overlay turns out, those about the recipient last; for people. */
-  conditionsOf(number: number, facts: MailFacts, recipient: LookupKeys): ConditionResult[] {
-    const when = this.#rules[number]?.when ?? {}
-    const results = mailConditions(when, facts)
-    return when.recipients ? [...results, inAddresses('recipients', when.recipients, recipient)] : results
+  /**
+   * The overlays laid over the policy, one after the other; empty: there are none.
+   *
+   * @param numbers in their order
+   */
+  layersOf(numbers: readonly number[]): PolicyLayer[] {
+    let policy = this.#base
+    return numbers.map((number) => {
+      policy = overlayPolicy(policy, this.#rules[number]?.policy ?? {})
+      return { number, policy }
+    })
   }
 
   #combine(numbers: readonly number[]): Policy {
@@ -136,10 +175,7 @@ export class PolicyRules {
     const key = numbers.join(' ')
     let policy = this.#combinations.get(key)
     if (!policy) {
-      policy = numbers.reduce(
-        (below, number) => overlayPolicy(below, this.#rules[number]?.policy ?? {}),
-        this.#base,
-      )
+      policy = this.layersOf(numbers).at(-1)?.policy ?? this.#base
       if (this.#combinations.size >= MAX_COMBINATIONS) this.#combinations.clear()
       this.#combinations.set(key, policy)
     }
@@ -147,8 +183,13 @@ export class PolicyRules {
   }
 }
 
-/** The condition that an overlay is found by: the one that probably fits the fewest messages. */
-function leadingCondition(when: PolicyConditions): keyof PolicyConditions | undefined {
+/**
+ * The condition that an overlay is found by: the one that probably fits the fewest messages. Its list is only asked
+ * through the index, for messages.
+ */
+export function leadingCondition(
+  when: Readonly<Partial<Record<keyof PolicyConditions, unknown>>>,
+): keyof PolicyConditions | undefined {
   return (['recipients', 'senders', 'clients', 'listeners', 'originating'] as const).find(
     (condition) => when[condition] !== undefined,
   )
@@ -161,6 +202,12 @@ interface Leading {
 }
 
 type Numbered<I> = Leading & { readonly index: I }
+
+interface RuleIndexes {
+  readonly recipients: Numbered<AddressIndex>
+  readonly senders: Numbered<AddressIndex>
+  readonly clients: Numbered<NetworkIndex>
+}
 
 function leading(rules: readonly PolicyRule[], condition: keyof PolicyConditions | undefined): Leading {
   const numbers = rules.flatMap(({ when }, number) => (leadingCondition(when) === condition ? [number] : []))
@@ -195,6 +242,20 @@ function byListener(rules: readonly PolicyRule[]): Map<string, number[]> {
     }
   }
   return found
+}
+
+/** As mailConditions, for an overlay whose leading list has been found to hold. */
+function otherConditions(when: PolicyConditions, facts: MailFacts): ConditionResult[] {
+  const { senders, clients, ...others } = when
+  const first = leadingCondition(when)
+  return mailConditions(
+    {
+      ...others,
+      ...(senders && first !== 'senders' && { senders }),
+      ...(clients && first !== 'clients' && { clients }),
+    },
+    facts,
+  )
 }
 
 /** Every condition but the one about the recipient. */

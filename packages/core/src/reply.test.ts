@@ -57,6 +57,14 @@ test.each<[Destiny, string]>([
   ).toBe(expected)
 })
 
+test('a virus that waits is named, although a needed scanner failed', () => {
+  const doubtful = { ...assessment, mustDefer: true }
+  const about = { policy: policyOf('tempfail'), local: true }
+  expect(line(blockedReply(decide(recipient, about, doubtful), ID))).toBe(
+    `450 4.7.0 Temporary failure, id=${ID} - INFECTED: Eicar`,
+  )
+})
+
 test.each<[string, string]>([
   ['250 2.0.0 Ok: queued as 079474CE44', `250 2.0.0 from MTA(${mta}): 250 2.0.0 Ok: queued as 079474CE44`],
   ['250 OK', `250 2.6.0 from MTA(${mta}): 250 OK`],
@@ -116,6 +124,21 @@ test.each<[string, DeliveryResult[], string]>([
   [
     'one refused, one relayed',
     [refused('550 5.1.1 no'), relayed('A')],
+    '451 4.5.0 Recipients have different results',
+  ],
+  [
+    'one withheld, one deferred: the cause, not what came of it',
+    [{ recipient, outcome: 'withheld' }, refused('450 4.2.0 busy')],
+    '450 4.2.0',
+  ],
+  [
+    'one relayed, one refused, others withheld: something was relayed',
+    [
+      relayed('A'),
+      refused('550 5.1.1 no'),
+      { recipient, outcome: 'withheld' },
+      { recipient, outcome: 'withheld' },
+    ],
     '451 4.5.0 Recipients have different results',
   ],
   ['one refused, one withheld', [refused('550 5.1.1 no'), { recipient, outcome: 'withheld' }], '451 4.5.0'],

@@ -39,7 +39,7 @@ const MAX_REASON = 450
 
 /** The reply for a recipient that the message is not delivered to. */
 export function blockedReply(decision: Decision, id: string): SmtpReply {
-  const { category, destiny, softened, reason, assessment } = decision
+  const { category, destiny, softened, reason } = decision
   const because = printable(reason, MAX_REASON)
   switch (destiny) {
     case 'discard':
@@ -53,7 +53,8 @@ export function blockedReply(decision: Decision, id: string): SmtpReply {
         const verb = softened === 'discard' ? 'Discard' : 'Reject'
         return { code: 450, enhanced: '4.7.0', text: `${verb} (soft_bounce), id=${id} - ${because}` }
       }
-      if (assessment.mustDefer) return failureReply(id)
+      // No category is the cause: a scanner that is needed failed.
+      if (reason === '') return failureReply(id)
       return { code: 450, enhanced: '4.7.0', text: `Temporary failure, id=${id} - ${because}` }
     case 'pass':
       throw new TypeError('a passed recipient has the reply of its delivery')
@@ -84,7 +85,7 @@ export function deliveryReply(result: DeliveryResult, id: string): SmtpReply {
       return {
         code: 451,
         enhanced: '4.5.0',
-        text: `Another recipient was refused, none was relayed, id=${id}`,
+        text: `${WITHHELD}, id=${id}`,
       }
   }
 }
@@ -98,6 +99,8 @@ export const BUSY_REPLY: SmtpReply = {
 
 /** While messages in files take all the room that they may; in the words that Postfix has for it. */
 export const NO_ROOM_REPLY: SmtpReply = { code: 452, enhanced: '4.3.1', text: 'Insufficient system storage' }
+
+const WITHHELD = 'Another recipient was refused, none was relayed'
 
 /** The reply when something of ours broke. It never carries the cause: that is in the log, under the id. */
 export function failureReply(id: string, cause?: { readonly code?: unknown }): SmtpReply {
@@ -141,9 +144,9 @@ function readReply(line: string, stage: ReinjectStage): { code: number; enhanced
 }
 
 /**
- * One reply for all recipients, for SMTP (RFC 5321 has only one): the first 4xx, since then Postfix comes again
- * for all; where some were delivered or discarded and some refused, 4xx too, for a 5xx would bounce what was
- * delivered and a 2xx would hide what was not; otherwise a real delivery before a discard, a refusal of the next
+ * One reply for all recipients, for SMTP (RFC 5321 has only one): the first 4xx that tells a cause, since then Postfix
+ * comes again for all; where some were delivered or discarded and some refused, 4xx too, for a 5xx would bounce what
+ * was delivered and a 2xx would hide what was not; otherwise a real delivery before a discard, a refusal of the next
  * hop before ours.
  *
  * @param replies at least one
@@ -151,10 +154,13 @@ function readReply(line: string, stage: ReinjectStage): { code: number; enhanced
 export function combineForSmtp(replies: readonly SmtpReply[], id: string): SmtpReply {
   const [first] = replies
   if (first === undefined) throw new TypeError('no replies to combine')
-  const deferred = replies.find(({ code }) => code >= 400 && code < 500)
+  const isWithheld = ({ text }: SmtpReply): boolean => text.startsWith(WITHHELD)
+  const deferred = replies.find((reply) => reply.code >= 400 && reply.code < 500 && !isWithheld(reply))
   if (deferred) return deferred
   const done = replies.filter(({ code }) => code < 400)
-  if (done.length === 0) return replies.find(({ text }) => text.includes('from MTA(')) ?? first
+  if (done.length === 0) {
+    return replies.find(isWithheld) ?? replies.find(({ text }) => text.includes('from MTA(')) ?? first
+  }
   if (done.length === replies.length) return done.find(({ text }) => text.startsWith('from MTA(')) ?? first
   return { code: 451, enhanced: '4.5.0', text: `Recipients have different results, id=${id}` }
 }

@@ -28,12 +28,19 @@ export type Concern = (typeof CONCERNS)[number]
 /** A configured scanner. One instance serves all messages; it keeps no state between them. */
 export interface Scanner {
   /**
-   * Looks at the message and says what it found. Stops, and frees its socket, when `signal` aborts.
+   * Looks at the message and says what it found. Stops, and frees its socket, when `signal` aborts; leaves no listener
+   * on it when it settles, for the signal serves further scans.
    * A scanner that fails, or answers in part, never says clean: it throws.
    *
-   * @throws FilterError E_SCANNER_CONNECT, E_SCANNER_TIMEOUT, E_SCANNER_PROTOCOL, E_SCANNER_LIMIT.
+   * @throws FilterError E_SCANNER_CONNECT, E_SCANNER_LOST, E_SCANNER_TIMEOUT, E_SCANNER_BUSY, E_SCANNER_PROTOCOL,
+   * E_SCANNER_LIMIT.
    */
   scan(request: ScanRequest, signal: AbortSignal): Promise<Verdict>
+  /**
+   * Whether the scan with this signal has not been begun, since the engine looks at as many messages as it may; absent:
+   * scans do not wait.
+   */
+  isWaiting?(signal: AbortSignal): boolean
   /** Asks the engine who it is; also the test whether it answers. Throws as `scan` does. */
   version(signal: AbortSignal): Promise<ScannerVersion>
   /** Frees idle connections; absent: there are none. */
@@ -47,7 +54,9 @@ export interface ScannerKind {
   /** One sentence, shown by `ecluse scanners`. */
   readonly description: string
   readonly concerns: readonly Concern[]
-  /** Its own keys, beside those that every scanner has (`name`, `kind`, `timeout`, `maxSize`, `onError`). */
+  /** Whether it may find proofs of who the sender is ('authenticated'); absent: no. */
+  readonly proves?: boolean
+  /** Its own keys, beside those that every scanner has (`name`, `kind`, `timeout`, `onError` …). */
   readonly options: Section
   /** Values for the common keys where this kind's users expect others: `timeout`, `onError`. */
   readonly defaults?: { readonly timeout?: string; readonly onError?: OnError }
@@ -73,6 +82,14 @@ export function scannerKind<S extends Section>(
 export const ON_ERROR = ['tempfail', 'pass', 'unchecked'] as const
 export type OnError = (typeof ON_ERROR)[number]
 
+/** When a scanner that fails is left alone, and for how long. */
+export interface BreakerSettings {
+  /** Failures in a row after which it is not asked any more; 0: it is always asked. */
+  readonly failures: number
+  /** After so long one message tries again. */
+  readonly retryAfterMs: number
+}
+
 /** A scanner with what the configuration says of it. */
 export interface ConfiguredScanner {
   /** Instance name: metric label and log field. */
@@ -83,6 +100,13 @@ export interface ConfiguredScanner {
   /** Absent: no limit. */
   readonly maxSizeBytes?: number
   readonly onError: OnError
+  /**
+   * Names of the scanners that it stands in for, at least one and none of them a backup: it is asked when all of them
+   * that were asked have failed for the message. Absent: it is asked at once.
+   */
+  readonly backupFor?: readonly string[]
+  /** When it is not asked for a while. Absent: it is always asked. */
+  readonly breaker?: BreakerSettings
   /**
    * What `scanner` was made of: with the same name, kind and options, a reload keeps the scanner that is there.
    * Absent: no other is the same.
@@ -96,8 +120,16 @@ export type ScanResult = {
   readonly scanner: string
   readonly concerns: readonly Concern[]
   readonly elapsedMs: number
+  /** As configured: then the scanners that it names are among the results, and failed. */
+  readonly backupFor?: readonly string[]
 } & (
   | { readonly outcome: 'done'; readonly verdict: Verdict; readonly cached: boolean }
   | { readonly outcome: 'skipped'; readonly reason: 'too large' }
-  | { readonly outcome: 'failed'; readonly error: FilterError; readonly onError: OnError }
+  | {
+      readonly outcome: 'failed'
+      readonly error: FilterError
+      readonly onError: OnError
+      /** The backup that looked at the message in its place: then `onError` does not count. */
+      readonly coveredBy?: string
+    }
 )

@@ -30,8 +30,11 @@ const MAX_DOMAIN = 255
 /** sun_path of Linux, without its final NUL. */
 const MAX_SOCKET_PATH = 107
 
-/** `30s`, `5m`, `2h`, `30d`, `250ms` → milliseconds. Bounds are inclusive, in the same notation. */
-export function duration(doc: string, range: { min?: string; max?: string } = {}) {
+/**
+ * `30s`, `5m`, `2h`, `30d`, `250ms` → milliseconds. Bounds are inclusive, in the same notation; `why` tells whoever is
+ * beyond them where they come from.
+ */
+export function duration(doc: string, range: { min?: string; max?: string; why?: string } = {}) {
   return quantity(doc, {
     ...range,
     pattern: DURATION,
@@ -237,9 +240,10 @@ interface Quantity {
   readonly what: string
   readonly min?: string
   readonly max?: string
+  readonly why?: string
 }
 
-function quantity(doc: string, { pattern, units, name, what, min, max }: Quantity) {
+function quantity(doc: string, { pattern, units, name, what, min, max, why }: Quantity) {
   const read = (input: string): number => {
     const match = pattern.exec(input)
     return Math.round(Number(match?.[1]) * (units[match?.[2] ?? ''] ?? Number.NaN))
@@ -252,8 +256,10 @@ function quantity(doc: string, { pattern, units, name, what, min, max }: Quantit
     .transform((input, context) => {
       const value = read(input)
       if (value >= least && value <= most) return value
-      const message = Number.isNaN(value) ? `expected ${what}` : `expected ${bounds || 'less'}`
-      context.addIssue({ code: 'custom', message })
+      const unreadable = Number.isNaN(value)
+      const message = unreadable ? `expected ${what}` : `expected ${bounds || 'less'}`
+      const params = !unreadable && why !== undefined ? { params: { hint: why } } : {}
+      context.addIssue({ code: 'custom', message, ...params })
       return z.NEVER
     })
     .meta(notes(doc, bounds === '' ? name : `${name} ${bounds}`))

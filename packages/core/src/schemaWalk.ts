@@ -57,6 +57,8 @@ export function rewriteInput(
   if (inner instanceof z.ZodObject) return rewriteKeys(inner, value, rewrite, path)
   if (inner instanceof z.ZodArray) {
     if (!Array.isArray(value)) return value
+    // Lists are long, and nearly all of them hold no secrets.
+    if (!rewrite.defaults && !holdsSecret(inner.element)) return value
     return value.map((entry: unknown, index) => rewriteInput(inner.element, entry, rewrite, [...path, index]))
   }
   if (inner instanceof z.ZodDiscriminatedUnion) {
@@ -64,6 +66,26 @@ export function rewriteInput(
     return option ? rewriteInput(option, value, rewrite, path) : value
   }
   return notes.secret && rewrite.secret && typeof value === 'string' ? rewrite.secret(value, path) : value
+}
+
+const secrecy = new WeakMap<z.core.$ZodType, boolean>()
+
+/** Whether a value of this schema may have a secret in it. */
+function holdsSecret(schema: z.core.$ZodType): boolean {
+  const known = secrecy.get(schema)
+  if (known !== undefined) return known
+  const { inner, notes } = unwrap(schema)
+  const below =
+    inner instanceof z.ZodObject
+      ? Object.values(inner.shape)
+      : inner instanceof z.ZodArray
+        ? [inner.element]
+        : inner instanceof z.ZodDiscriminatedUnion
+          ? inner.options
+          : []
+  const answer = notes.secret === true || below.some(holdsSecret)
+  secrecy.set(schema, answer)
+  return answer
 }
 
 function rewriteKeys(section: Section, value: unknown, rewrite: Rewrite, path: KeyPath): unknown {
@@ -90,6 +112,7 @@ export function notesAt(schema: z.core.$ZodType, input: unknown, path: KeyPath):
   if (inner instanceof z.ZodArray) {
     return notesAt(inner.element, Array.isArray(input) ? input[Number(key)] : undefined, rest)
   }
+  if (inner instanceof z.ZodRecord) return notesAt(inner.valueType, undefined, rest)
   if (!(inner instanceof z.ZodDiscriminatedUnion)) return undefined
   const option = inner.options.find((candidate) => isOption(candidate, inner.def.discriminator, input))
   return option && notesAt(option, input, path)

@@ -138,4 +138,27 @@ describe('a sender list', () => {
       { rule: 0, identity: 'mail-from', counts: false, match: { key: 'friend@example.net' } },
     ])
   })
+
+  test('a rule for some stands among those for all, in their order', () => {
+    const senders = [
+      { score: 1, senders: ['.'], recipients: ['b@example.org'] },
+      { score: 2, senders: ['.'] },
+      { score: 4, senders: ['.'], recipients: ['example.org', '!c@example.org'] },
+    ]
+    const rulesFor = (to: string) => standing(senders, { to }).matches.map(({ rule }) => rule)
+    expect(rulesFor('b@example.org')).toEqual([0, 1, 2])
+    expect(rulesFor('c@example.org')).toEqual([1])
+    expect(rulesFor('d@example.org')).toEqual([1, 2])
+  })
+
+  test('of thousands of rules, those of the recipient are found', () => {
+    const senders = Array.from({ length: 5000 }, (_, user) => ({
+      action: 'block',
+      senders: ['.'],
+      recipients: [`user${user}@example.org`, ...(user % 1000 === 0 ? ['boss@example.org'] : [])],
+    }))
+    const rulesFor = (to: string) => standing(senders, { to }).matches.map(({ rule }) => rule)
+    expect(rulesFor('user4321@example.org')).toEqual([4321])
+    expect(rulesFor('boss@example.org')).toEqual([0, 1000, 2000, 3000, 4000])
+  })
 })

@@ -1,8 +1,9 @@
-import { compileAddressIndex, type AddressIndex } from './addressIndex.ts'
-import { compileAddressList, type AddressList, type AddressMatch } from './addressList.ts'
+import { addressIndexInSteps, type AddressIndex } from './addressIndex.ts'
+import type { AddressMatch } from './addressList.ts'
 import type { ListEntry } from './listEntry.ts'
 import type { LookupKeys } from './lookupKeys.ts'
 import type { PatternPool } from './pattern.ts'
+import type { Steps } from './steps.ts'
 import { authenticates } from './authenticate.ts'
 import type { Finding, SpamSymbol } from './verdict.ts'
 
@@ -15,7 +16,7 @@ export interface SenderRule {
   readonly score?: number
   readonly senders: readonly ListEntry[]
   /** Absent: for all. */
-  readonly recipients?: AddressList
+  readonly recipients?: readonly ListEntry[]
   /** Whether an allowed sender needs no proof that it is the sender. */
   readonly unauthenticated: boolean
 }
@@ -42,6 +43,9 @@ export interface SenderMatch {
   readonly counts: boolean
 }
 
+/** What is known of a match before there is a recipient. */
+type Hit = Omit<SenderMatch, 'recipient' | 'counts'>
+
 /** What the lists say of the sender to one recipient. */
 export interface SenderStanding {
   /** By the last rule that allows or blocks. */
@@ -59,28 +63,35 @@ export function listSymbol({ points }: SenderStanding): SpamSymbol {
   return { name: 'AM.WBL', score: points }
 }
 
-/** The standing of one message's sender, for each recipient. */
-export type MailSender = (recipient: LookupKeys, proofs: readonly Finding[]) => SenderStanding
+/** The standing of one message's sender, for each recipient, who is only asked for where a rule is for some. */
+export type MailSender = (recipient: () => LookupKeys, proofs: readonly Finding[]) => SenderStanding
 
 /** The lists of senders, together. */
 export class SenderLists {
   readonly #rules: readonly SenderRule[]
   readonly #bySender: AddressIndex
-  readonly #patterns: PatternPool
-  /** Only of rules that a message came up against: the index answers for all others. */
-  readonly #lists = new Map<number, AddressList>()
+  readonly #byRecipient: AddressIndex
+
+  private constructor(
+    rules: readonly SenderRule[],
+    indexes: { readonly bySender: AddressIndex; readonly byRecipient: AddressIndex },
+  ) {
+    this.#rules = rules
+    this.#bySender = indexes.bySender
+    this.#byRecipient = indexes.byRecipient
+  }
 
   /**
    * @param patterns those of all lists together
    * @throws FilterError E_CONFIG for an entry that cannot be read
    */
-  constructor(rules: readonly SenderRule[], patterns: PatternPool) {
-    this.#rules = rules
-    this.#patterns = patterns
-    this.#bySender = compileAddressIndex(
-      rules.map(({ senders }) => senders),
-      { patterns },
-    )
+  static *compile(rules: readonly SenderRule[], patterns: PatternPool): Steps<SenderLists> {
+    const senders = rules.map((rule) => rule.senders)
+    const recipients = rules.map((rule) => rule.recipients ?? [])
+    return new SenderLists(rules, {
+      bySender: yield* addressIndexInSteps(senders, { patterns }),
+      byRecipient: yield* addressIndexInSteps(recipients, { patterns }),
+    })
   }
 
   /** Whether there is nothing to look up. */
@@ -93,30 +104,47 @@ export class SenderLists {
   }
 
   /**
+   * What can be said before recipients are looked at: a step for each address, of which From: may have many.
+   *
    * @param lookup makes the question from an address
    */
-  forMail(facts: SenderFacts, lookup: (address: string) => LookupKeys): MailSender {
-    const hits = this.#hitsOf(facts, lookup)
+  *forMail(facts: SenderFacts, lookup: (address: string) => LookupKeys): Steps<MailSender> {
+    const hits = yield* this.#hitsOf(facts, lookup)
     if (hits.length === 0) return () => NOT_LISTED
+    const forAll = hits.filter(({ rule }) => !this.#rules[rule]?.recipients)
+    const forSome = new Map<number, Hit[]>()
+    for (const hit of hits) {
+      if (!this.#rules[hit.rule]?.recipients) continue
+      const ofRule = forSome.get(hit.rule)
+      if (ofRule) ofRule.push(hit)
+      else forSome.set(hit.rule, [hit])
+    }
+    const rulesForSome: ReadonlySet<number> = new Set(forSome.keys())
     // Several authors could be one friend among strangers: then From: proves nothing.
     const author = facts.authors.length === 1 ? facts.authors[0] : undefined
     const identities = { mailFrom: facts.mailFrom, ...(author !== undefined && { author }) }
     return (recipient, proofs) => {
-      const matches = hits.flatMap(({ rule, ...hit }): SenderMatch[] => {
-        const { action, recipients, unauthenticated } = this.#rules[rule] as SenderRule // it comes from the index
-        const found = recipients?.match(recipient)
-        if (recipients && found?.negated !== false) return []
-        const counts = action !== 'allow' || unauthenticated || authenticates(proofs, hit.address, identities)
-        return [{ ...hit, rule, ...(found && { recipient: found }), counts }]
-      })
-      return matches.length === 0 ? NOT_LISTED : this.#standing(matches)
+      const found = rulesForSome.size === 0 ? [] : this.#byRecipient.find(recipient(), rulesForSome)
+      const named = found.flatMap(({ list, entry, key }) =>
+        (forSome.get(list) ?? []).map((hit) => ({ ...hit, recipient: { entry, key, negated: false } })),
+      )
+      const matching = named.length === 0 ? forAll : [...forAll, ...named].toSorted((a, b) => a.rule - b.rule)
+      if (matching.length === 0) return NOT_LISTED
+      return this.#standing(
+        matching.map((hit) => {
+          const { action, unauthenticated } = this.#rules[hit.rule] as SenderRule // it comes from the index
+          const counts =
+            action !== 'allow' || unauthenticated || authenticates(proofs, hit.address, identities)
+          return { ...hit, counts }
+        }),
+      )
     }
   }
 
-  #hitsOf(
+  *#hitsOf(
     { mailFrom, authors }: SenderFacts,
     lookup: (address: string) => LookupKeys,
-  ): Omit<SenderMatch, 'recipient' | 'counts'>[] {
+  ): Steps<readonly Hit[]> {
     if (this.empty) return []
     const addresses = [
       { address: mailFrom, identity: 'mail-from' as const },
@@ -124,24 +152,14 @@ export class SenderLists {
         .filter((author) => author !== mailFrom)
         .map((address) => ({ address, identity: 'from' as const })),
     ]
-    return addresses
-      .flatMap(({ address, identity }) => {
-        const question = lookup(address)
-        return this.#bySender.match(question).flatMap((rule) => {
-          const match = this.#list(rule).match(question)
-          return match ? [{ rule, address, identity, match }] : []
-        })
-      })
-      .toSorted((a, b) => a.rule - b.rule)
-  }
-
-  #list(rule: number): AddressList {
-    let list = this.#lists.get(rule)
-    if (!list) {
-      list = compileAddressList(this.#rules[rule]?.senders ?? [], { patterns: this.#patterns })
-      this.#lists.set(rule, list)
+    const hits: Hit[] = []
+    for (const { address, identity } of addresses) {
+      for (const { list: rule, entry, key } of this.#bySender.find(lookup(address))) {
+        hits.push({ rule, address, identity, match: { entry, key, negated: false } })
+      }
+      yield
     }
-    return list
+    return hits.toSorted((a, b) => a.rule - b.rule)
   }
 
   #standing(matches: readonly SenderMatch[]): SenderStanding {

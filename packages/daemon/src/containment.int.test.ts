@@ -49,8 +49,8 @@ const BUGS: readonly [string, TestDaemonOptions][] = [
     {
       rules: {
         ...RULES,
-        forMail: (envelope, authors) =>
-          envelope.mailFrom.startsWith('poison') ? fail() : RULES.forMail(envelope, authors),
+        mailInSteps: (envelope, authors) =>
+          envelope.mailFrom.startsWith('poison') ? fail() : RULES.mailInSteps(envelope, authors),
       },
     },
   ],

@@ -9,6 +9,7 @@ import { CLEAN, type Address } from '@ecluse/core'
 import { connectLmtp, EICAR, startEvilMta, type EvilMta, type LmtpClient } from '@ecluse/fixtures'
 import { createReceiver, createReinjector, createSpool } from '@ecluse/mail'
 import { createFileStore } from '@ecluse/quarantine'
+import { createFileLedger } from '@ecluse/state'
 import { tellOf } from './connectionEvents.ts'
 import {
   HAM,
@@ -27,6 +28,7 @@ import { createIntake } from './intake.ts'
 import { createLog } from './logOutput.ts'
 import { Metrics } from './metrics.ts'
 import { PartsInUse } from './parts.ts'
+import { openScanGuards } from './scanGuards.ts'
 
 /** What is called, and on whom: `writer.finish`. */
 interface Point {
@@ -81,7 +83,9 @@ function trapped<T extends object>(name: string, target: T, inner: Readonly<Reco
 const INNER: Readonly<Record<string, string>> = {
   create: 'writer',
   finish: 'message',
-  forMail: 'mailRules',
+  mailInSteps: 'steps',
+  next: 'step',
+  value: 'mailRules',
   policyFor: 'policy',
   standingFor: 'standing',
 }
@@ -99,7 +103,12 @@ interface Kit {
 let kit: Kit
 
 async function start(): Promise<Kit> {
-  const [mta, spoolFolder, quarantineFolder] = await Promise.all([startEvilMta(), tempFolder(), tempFolder()])
+  const mta = await startEvilMta()
+  const [spoolFolder, quarantineFolder, ledgerFolder] = await Promise.all([
+    tempFolder(),
+    tempFolder(),
+    tempFolder(),
+  ])
   onRelease(() => mta.close())
   const hostname = 'filter.example.org'
   const lines: Record<string, unknown>[] = []
@@ -109,10 +118,14 @@ async function start(): Promise<Kit> {
     inFlight: () => intake.inFlight,
     spoolBytes: () => intake.spoolBytes,
     quarantineBytes: async () => 0,
+    ledgerEntries: () => 0,
+    circuits: () => new Map(),
   })
   const spool = createSpool({ directory: spoolFolder, memoryBytes: 2000 })
   const quarantine = createFileStore(quarantineFolder)
-  await quarantine.prepare()
+  const ledger = createFileLedger({ directory: ledgerFolder, ttlMs: 3_600_000 })
+  await Promise.all([quarantine.prepare(), ledger.prepare()])
+  onRelease(() => ledger.close())
   const reinjector = createReinjector({
     protocol: 'smtp',
     address: mta.address,
@@ -135,6 +148,8 @@ async function start(): Promise<Kit> {
         rules,
         quarantine: trapped('quarantine', quarantine),
         reinjector: trapped('reinjector', reinjector),
+        ledger: trapped('ledger', ledger, { begin: 'attempt' }),
+        scanAll: openScanGuards(log, 1).scanAllWith(5),
       }),
       directionOf: (envelope) => rules.directionOf(envelope),
       concurrency: 50,
@@ -199,7 +214,10 @@ const VIRUS = `From: a@example.com\r\nSubject: v\r\n\r\n${EICAR}\r\n`
 async function sendTwenty(content: string): Promise<string[]> {
   const clients = await Promise.all(Array.from({ length: 20 }, async () => await kit.connect()))
   const replies = await Promise.all(
-    clients.map(async (client) => await sendMail(client, { to: ['r@example.org'], content })),
+    clients.map(
+      async (client, index) =>
+        await sendMail(client, { to: ['r@example.org'], content, xforward: `IDENT=4QX${index}` }),
+    ),
   )
   return replies.map(({ mail, data, dot }) => {
     const codes = dot.map((reply) => reply.slice(0, 3))
@@ -246,7 +264,9 @@ const DEFERS: readonly Point[] = [
   ...['spool.create', 'writer.id', 'writer.write', 'writer.finish'].map((at) => ({ at })),
   ...['sink.write', 'writer.write', 'writer.finish'].map((at) => ({ at, rejects: true })),
   ...['message.sizeBytes', 'message.digest', 'message.header', 'message.id'].map((at) => ({ at })),
-  ...['rules.directionOf', 'rules.wantsAuthors', 'rules.forMail', 'rules.isLocal'].map((at) => ({ at })),
+  ...['rules.directionOf', 'rules.wantsAuthors', 'rules.mailInSteps', 'steps.next', 'rules.isLocal'].map(
+    (at) => ({ at }),
+  ),
   ...['rules.softBounce', 'rules.recipientDelimiter'].map((at) => ({ at })),
   ...['mailRules.policyFor', 'mailRules.standingFor', 'standing.points'].map((at) => ({
     at,
@@ -258,12 +278,16 @@ const DEFERS: readonly Point[] = [
   ...['pipeline.hostname', 'pipeline.alertHeader', 'pipeline.scanners', 'pipeline.rules'].map((at) => ({
     at,
   })),
-  ...['pipeline.reinjector', 'reinjector.deliver'].map((at) => ({ at })),
+  ...['pipeline.reinjector', 'reinjector.deliver', 'pipeline.scanAll'].map((at) => ({ at })),
+  ...['pipeline.ledger', 'ledger.begin', 'attempt.done'].map((at) => ({ at })),
+  { at: 'ledger.begin', rejects: true },
   { at: 'reinjector.deliver', rejects: true },
   ...['configured.name', 'configured.concerns', 'configured.timeoutMs', 'configured.scanner'].map((at) => ({
     at,
   })),
-  ...['configured.maxSizeBytes', 'configured.onError', 'scanner.scan'].map((at) => ({ at })),
+  ...['configured.maxSizeBytes', 'configured.onError', 'configured.breaker', 'scanner.scan'].map((at) => ({
+    at,
+  })),
   { at: 'scanner.scan', rejects: true },
 ]
 
@@ -294,6 +318,9 @@ describe('a virus', () => {
     { at: 'pipeline.quarantine' },
     { at: 'quarantine.put' },
     { at: 'quarantine.put', rejects: true },
+    { at: 'attempt.reservedId' },
+    { at: 'attempt.reserve' },
+    { at: 'attempt.reserve', rejects: true },
     { at: 'message.bytes' },
     { at: 'policy.destiny' },
     { at: 'policy.quarantine' },
@@ -310,6 +337,9 @@ describe('behind the delivery', () => {
     [{ at: 'message.discard' }, 1],
     [{ at: 'message.discard', rejects: true }, 1],
     [{ at: 'borrowed.release' }, 1],
+    [{ at: 'attempt.record' }, 1],
+    [{ at: 'attempt.record', rejects: true }, 1],
+    [{ at: 'attempt.end' }, 1],
     [{ at: 'metrics.record' }, 0],
     [{ at: 'log.message' }, 0],
   ])('%j does not send the message again', async (point, told) => {

@@ -10,7 +10,8 @@ import {
   type Spool,
   type SpoolOptions,
 } from '@ecluse/mail'
-import { createFileStore } from '@ecluse/quarantine'
+import { createFileStore, type QuarantineStore } from '@ecluse/quarantine'
+import { createFileLedger, type FileLedgerOptions, type Ledger } from '@ecluse/state'
 import { tellOf } from './connectionEvents.ts'
 import { listenHttp, type HttpListener } from './http.ts'
 import { createIntake, type Intake } from './intake.ts'
@@ -18,6 +19,8 @@ import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
+import type { PipelineParts } from './pipeline.ts'
+import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
 export interface DaemonOptions extends ReloadableOptions {
@@ -26,8 +29,12 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly reinject: ReinjectOptions
   readonly spool: SpoolOptions
   readonly quarantineDirectory: string
+  /** Absent: nothing is remembered, and a lost reply is a second delivery. */
+  readonly ledger?: FileLedgerOptions
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
+  /** How long a scanner that cannot be connected to is given before it is tried once more. */
+  readonly scanRetryMs: number
   /** Absent: no HTTP. */
   readonly http?: Address
   readonly log: Log
@@ -64,12 +71,14 @@ export interface Daemon {
  * @throws FilterError E_LISTEN, E_SPOOL, E_QUARANTINE; everything started is stopped then
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  // What lives as long as the daemon must not hold all options: the first rules are let go of when others come.
+  const { log, receivers: wanted } = options
   const stack = new ReleaseStack()
   try {
     const { intake, readiness, metrics, reloader } = await openParts(options, stack)
     const onBug = (err: unknown): void => {
       metrics.internalErrors.inc()
-      options.log.error({ err }, 'internal error, HTTP request not answered')
+      log.error({ err }, 'internal error, HTTP request not answered')
     }
     const http =
       options.http &&
@@ -78,13 +87,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const receivers: Receiver[] = []
     stack.push(async () => await drain(intake, receivers, reloader.current.drainMs))
     stack.push(() => reloader.stop())
-    for (const receiver of options.receivers) {
-      receivers.push(
-        await createReceiver(receiver, intake, (event) => tellOf(event, { log: options.log, metrics })),
-      )
+    for (const receiver of wanted) {
+      receivers.push(await createReceiver(receiver, intake, (event) => tellOf(event, { log, metrics })))
     }
     return {
-      addresses: addressesOf(options.receivers, receivers, http),
+      addresses: addressesOf(wanted, receivers, http),
       receivers,
       versions: () => readiness.versions(),
       notReady: () => readiness.notReady(),
@@ -135,24 +142,22 @@ interface OpenedParts {
 
 /** Everything between listener and next hop; asked once whether it answers. */
 async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<OpenedParts> {
-  const { hostname, log } = options
-  const spool = createSpool(options.spool)
-  const quarantine = createFileStore(options.quarantineDirectory)
-  await Promise.all([spool.prepare(), quarantine.prepare()])
-
+  const { hostname, log, drainMs } = options
+  const { spool, quarantine, ledger, ...folders } = await openFolders(options, stack)
   const reinjector = createReinjector(options.reinject)
   // A next hop that does not answer QUIT must not hold us up.
-  stack.push(() => atMost(Math.min(LEAVE_MS, options.drainMs), reinjector.close()))
+  stack.push(() => atMost(Math.min(LEAVE_MS, drainMs), reinjector.close()))
   const metrics: Metrics = new Metrics({
     inFlight: () => intake.inFlight,
     spoolBytes: () => intake.spoolBytes,
     quarantineBytes: async () => (await quarantine.usage()).bytes,
+    ledgerEntries: () => ledger?.entries ?? 0,
+    circuits: () =>
+      new Map(reloader.current.scanners.map((scanner) => [scanner.name, guards.breakers.isOpen(scanner)])),
   })
-  const partsOf = (from: ReloadableOptions): MessageParts => ({
-    pipeline: { ...from, hostname, quarantine, reinjector },
-    directionOf: (envelope) => from.rules.directionOf(envelope),
-    ...from.limits,
-  })
+  const guards = openScanGuards(log, options.scanRetryMs)
+  const fixed = { hostname, quarantine, reinjector, ...(ledger && { ledger }) }
+  const partsOf = (from: ReloadableOptions): MessageParts => messageParts(from, fixed, guards)
   const closing = closeScanners(log)
   const parts = new PartsInUse(partsOf(options), ({ scanners, names }) => {
     closing.close(scanners)
@@ -162,10 +167,9 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
     closing.close(parts.end())
     await closing.done()
   })
-  const watchedSpool = watchSpool(spool)
   const intake: Intake = createIntake({
     spool,
-    spoolFails: () => watchedSpool.fails(),
+    spoolFails: folders.spoolFails,
     memoryBytes: options.spool.memoryBytes,
     parts,
     log,
@@ -173,8 +177,9 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   })
   const readiness = watchReadiness({
     scanners: options.scanners,
+    breakers: guards.breakers,
     reinjector,
-    folders: async () => void (await Promise.all([watchedSpool.check(), quarantine.check()])),
+    folders: folders.check,
     intervalMs: options.versionIntervalMs,
     timeoutMs: Math.min(5000, options.versionIntervalMs),
     log,
@@ -194,12 +199,39 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   return { intake, readiness, metrics, reloader }
 }
 
+/** Where messages and what is known of them are kept. */
+interface Folders {
+  readonly spool: Spool
+  readonly quarantine: QuarantineStore
+  readonly ledger?: Ledger
+  /** Tries all of them. @throws FilterError E_SPOOL, E_QUARANTINE, E_LEDGER */
+  readonly check: () => Promise<void>
+  /** Whether the spool could not be written when it was last tried. */
+  readonly spoolFails: () => boolean
+}
+
+async function openFolders(options: DaemonOptions, stack: ReleaseStack): Promise<Folders> {
+  const spool = createSpool(options.spool)
+  const quarantine = createFileStore(options.quarantineDirectory)
+  const ledger = options.ledger && createFileLedger(options.ledger)
+  await Promise.all([spool.prepare(), quarantine.prepare()])
+  if (ledger) await openLedger(ledger, options.log, stack)
+  const watched = watchSpool(spool)
+  return {
+    spool,
+    quarantine,
+    ...(ledger && { ledger }),
+    check: async () => void (await Promise.all([watched.check(), quarantine.check(), ledger?.check()])),
+    spoolFails: watched.fails,
+  }
+}
+
 /** Remembers whether the spool could be written when it was last tried. */
-function watchSpool(spool: Spool): { check(): Promise<void>; fails(): boolean } {
+function watchSpool(spool: Spool): { readonly check: () => Promise<void>; readonly fails: () => boolean } {
   let failed = false
   return {
     fails: () => failed,
-    async check() {
+    check: async () => {
       try {
         await spool.check()
         failed = false
@@ -209,6 +241,29 @@ function watchSpool(spool: Spool): { check(): Promise<void>; fails(): boolean } 
       }
     },
   }
+}
+
+/** Field by field: at the start `from` is all of the daemon's options. */
+function messageParts(
+  from: ReloadableOptions,
+  fixed: Omit<PipelineParts, 'alertHeader' | 'scanners' | 'rules' | 'scanAll'>,
+  guards: DaemonGuards,
+): MessageParts {
+  const { alertHeader, scanners, rules, limits } = from
+  const scanAll = guards.scanAllWith(limits.scanFailures)
+  return {
+    pipeline: { alertHeader, scanners, rules, scanAll, ...fixed },
+    directionOf: (envelope) => rules.directionOf(envelope),
+    ...limits,
+  }
+}
+
+/** Reads what is remembered; closed after everything that could still write to it. */
+async function openLedger(ledger: Ledger, log: Log, stack: ReleaseStack): Promise<void> {
+  const { entries, damaged } = await ledger.prepare()
+  stack.push(async () => await ledger.close())
+  log.info({ entries }, 'ledger read')
+  if (damaged > 0) log.warn({ damaged }, 'ledger: lines torn by a crash were passed over')
 }
 
 /** Closes scanners in the background; one that cannot be closed is told of, and nothing else. */

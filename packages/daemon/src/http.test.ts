@@ -10,7 +10,13 @@ afterEach(async () => {
 
 let reasons: string[] = []
 async function ask(path: string, method = 'GET'): Promise<{ status: number; body: string }> {
-  const metrics = new Metrics({ inFlight: () => 3, spoolBytes: () => 0, quarantineBytes: async () => 4096 })
+  const metrics = new Metrics({
+    inFlight: () => 3,
+    spoolBytes: () => 0,
+    quarantineBytes: async () => 4096,
+    ledgerEntries: () => 5,
+    circuits: () => new Map(),
+  })
   listener ??= await listenHttp({ host: '127.0.0.1', port: 0 }, { notReady: () => reasons, metrics })
   if ('path' in listener.address) throw new TypeError('expected TCP')
   const response = await fetch(`http://127.0.0.1:${listener.address.port}${path}`, { method })
@@ -44,6 +50,9 @@ test('/metrics has every metric of the contract from the start', async () => {
       'ecluse_config_reloads_total',
       'ecluse_in_flight_messages',
       'ecluse_internal_errors_total',
+      'ecluse_ledger_entries',
+      'ecluse_ledger_replays_total',
+      'ecluse_ledger_without_ident_total',
       'ecluse_message_bytes',
       'ecluse_message_seconds',
       'ecluse_messages_total',
@@ -53,8 +62,10 @@ test('/metrics has every metric of the contract from the start', async () => {
       'ecluse_refusals_total',
       'ecluse_reinjections_total',
       'ecluse_scan_seconds',
+      'ecluse_scanner_circuit_open',
       'ecluse_scanner_signature_timestamp_seconds',
       'ecluse_scanner_up',
+      'ecluse_scans_given_up_total',
       'ecluse_scans_total',
       'ecluse_spool_bytes',
     ]),
@@ -66,7 +77,13 @@ test('/metrics has every metric of the contract from the start', async () => {
 
 test('a port in use is one clear error', async () => {
   await ask('/healthz')
-  const metrics = new Metrics({ inFlight: () => 0, spoolBytes: () => 0, quarantineBytes: async () => 0 })
+  const metrics = new Metrics({
+    inFlight: () => 0,
+    spoolBytes: () => 0,
+    quarantineBytes: async () => 0,
+    ledgerEntries: () => 0,
+    circuits: () => new Map(),
+  })
   await expect(
     listenHttp(listener?.address ?? { path: '' }, { notReady: () => [], metrics }),
   ).rejects.toMatchObject({

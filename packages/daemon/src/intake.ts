@@ -22,7 +22,7 @@ import type { BorrowedParts, MessageParts, PartsInUse } from './parts.ts'
 import { processMessage, repliesFor, type Outcome } from './pipeline.ts'
 import { messageRecord, type Handled } from './record.ts'
 import { SpoolRoom, type SpoolRent } from './room.ts'
-import { Turn, Turns } from './turns.ts'
+import { Turn, Turns } from './messageTurns.ts'
 
 export interface IntakeOptions {
   readonly spool: Spool
@@ -52,11 +52,12 @@ const SHUTTING_DOWN: SmtpReply = {
   enhanced: '4.3.2',
   text: 'Service shutting down, closing channel',
 }
+
 export function createIntake(options: IntakeOptions): Intake {
   const { spool, parts, memoryBytes, metrics } = options
   const turns = new Turns(() => parts.newest.concurrency)
   const room = new SpoolRoom(() => parts.newest.spoolBytes ?? Infinity)
-  const work: Work = { turns, running: new Set() }
+  const work: Work = { turns, running: new Set(), spare: [] }
   let inFlight = 0
   let draining = false
   let onIdle: (() => void) | undefined
@@ -116,6 +117,8 @@ const peerName = (address: string | undefined): string => address ?? 'unix'
 interface Work {
   readonly turns: Turns
   readonly running: Set<AbortController>
+  /** Those that served a message and never aborted: a new one costs as much as all of the header edits. */
+  readonly spare: AbortController[]
   stopped?: FilterError
 }
 
@@ -205,9 +208,9 @@ function transaction(
 async function withinDeadline(
   options: IntakeOptions,
   { incoming, parts }: Omit<Complete, 'turn'>,
-  { turns, running, stopped }: Work,
+  { turns, running, spare, stopped }: Work,
 ): Promise<readonly SmtpReply[]> {
-  const controller = new AbortController()
+  const controller = spare.pop() ?? new AbortController()
   running.add(controller)
   if (stopped) controller.abort(stopped)
   const timer = setTimeout(() => {
@@ -221,6 +224,7 @@ async function withinDeadline(
     running.delete(controller)
     incoming.rent.shrink(0)
     turn.end()
+    if (!controller.signal.aborted) spare.push(controller)
   }
 }
 
@@ -250,18 +254,21 @@ async function handle(
   const { envelope, startedAt, id } = incoming
   const receiveMs = performance.now() - startedAt
   const direction = parts.directionOf(envelope)
-  let handled: Handled = { id, sizeBytes: 0, digest: '', envelope, direction, receiveMs }
+  const known = { id, envelope, direction, receiveMs }
+  let handled: Handled = { sizeBytes: 0, digest: '', ...known }
   let outcome: Outcome | undefined
   let replies: readonly SmtpReply[]
   let message: SpooledMessage | undefined
   try {
     message = await incoming.finish()
     try {
+      // Before the ledger is asked: whoever waits must not keep another try from it.
       if (turn.awaited) await turn.awaited
       const { sizeBytes, digest, header } = message
-      handled = { ...handled, sizeBytes, digest, header }
+      handled = { sizeBytes, digest, header, ...known }
       outcome = await processMessage(parts.pipeline, { envelope, message, receivedAt: new Date() }, signal)
       replies = outcome.replies
+      for (const error of outcome.forgotten) report(options, error, { id, what: 'delivery not remembered' })
     } finally {
       await free(options, message)
     }

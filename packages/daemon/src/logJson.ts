@@ -40,13 +40,14 @@ function messageEvent(record: MessageRecord): LogFields {
     digest: record.digest,
     category: record.category,
     scanners: record.scanners,
-    recipients: record.recipients.map(({ address, category, destiny, score, reply, queuedAs }) => ({
+    recipients: record.recipients.map(({ address, category, destiny, score, reply, queuedAs, replayed }) => ({
       address,
       category,
       destiny,
       score,
       reply,
       queuedAs,
+      replayed,
     })),
     quarantineId: record.quarantineId,
     direction: record.direction,

@@ -56,7 +56,10 @@ function recordOf(scan: ScanResult, replies: [number, string][], relayed: string
       }),
     ),
     replies: [],
-    quarantined: decisions.some(({ quarantined }) => quarantined),
+    ...(decisions.some(({ quarantined }) => quarantined) && { quarantineId: handled.id }),
+    replayed: new Map(),
+    unknowable: false,
+    forgotten: [],
     times: {},
   }
   return messageRecord(handled, {

@@ -8,6 +8,9 @@ export interface GaugeSources {
   readonly inFlight: () => number
   readonly spoolBytes: () => number
   readonly quarantineBytes: () => Promise<number>
+  readonly ledgerEntries: () => number
+  /** By the name of each scanner that new messages ask, whether its circuit is open. */
+  readonly circuits: () => ReadonlyMap<string, boolean>
 }
 
 /**
@@ -74,6 +77,12 @@ export class Metrics {
     labelNames: ['scanner'],
     registers: this.#registers,
   })
+  readonly #givenUp = new Counter({
+    name: 'ecluse_scans_given_up_total',
+    help: 'Scans not tried again, since the message had made the scanner fail too often.',
+    labelNames: ['scanner'],
+    registers: this.#registers,
+  })
   readonly #reinjections = new Counter({
     name: 'ecluse_reinjections_total',
     help: 'Recipients handed to the next hop, by its answer.',
@@ -101,6 +110,16 @@ export class Metrics {
     name: 'ecluse_refusals_total',
     help: 'Connections and messages that a limit refused or ended; Postfix tries again.',
     labelNames: ['reason'],
+    registers: this.#registers,
+  })
+  readonly #replays = new Counter({
+    name: 'ecluse_ledger_replays_total',
+    help: 'Recipients that got the reply of an earlier try.',
+    registers: this.#registers,
+  })
+  readonly #unknowable = new Counter({
+    name: 'ecluse_ledger_without_ident_total',
+    help: 'Messages without a queue id (XFORWARD IDENT): a second try cannot be told from a new message.',
     registers: this.#registers,
   })
   readonly internalErrors = new Counter({
@@ -135,6 +154,24 @@ export class Metrics {
         this.set(await sources.quarantineBytes())
       },
     })
+    new Gauge({
+      name: 'ecluse_ledger_entries',
+      help: 'Records that the ledger remembers.',
+      registers: this.#registers,
+      collect() {
+        this.set(sources.ledgerEntries())
+      },
+    })
+    new Gauge({
+      name: 'ecluse_scanner_circuit_open',
+      help: 'Whether the scanner is left alone because it failed too often in a row.',
+      labelNames: ['scanner'],
+      registers: this.#registers,
+      collect() {
+        this.reset()
+        for (const [scanner, open] of sources.circuits()) this.set({ scanner }, open ? 1 : 0)
+      },
+    })
     for (const result of ['ok', 'tempfail', 'reject', 'error']) this.#reinjections.inc({ result }, 0)
     for (const category of CATEGORIES) this.#quarantined.inc({ category }, 0)
     for (const result of ['ok', 'error']) this.#reloads.inc({ result }, 0)
@@ -164,7 +201,17 @@ export class Metrics {
       const ms = times[stage]
       if (ms !== undefined) this.#seconds.observe({ stage }, ms / 1000)
     }
-    if (!outcome) return
+    if (outcome) this.#outcome(outcome)
+  }
+
+  #outcome(outcome: Outcome): void {
+    if (outcome.unknowable) this.#unknowable.inc()
+    if (outcome.replayed.size > 0) this.#replays.inc(outcome.replayed.size)
+    for (const scan of outcome.scans) {
+      if (scan.outcome === 'failed' && scan.error.code === 'E_SCANNER_GIVEN_UP') {
+        this.#givenUp.inc({ scanner: scan.scanner })
+      }
+    }
     for (const delivery of outcome.deliveries.values()) {
       if (delivery.outcome === 'relayed') this.#reinjections.inc({ result: 'ok' })
       else if (delivery.outcome === 'failed') this.#reinjections.inc({ result: 'error' })
@@ -190,6 +237,7 @@ export class Metrics {
   /** What a scanner said of messages; for one that no message asks any more. */
   forgetScans(scanner: string): void {
     this.#scanSeconds.remove({ scanner })
+    this.#givenUp.remove({ scanner })
     for (const verdict of SCAN_VERDICTS) this.#scans.remove({ scanner, verdict })
   }
 

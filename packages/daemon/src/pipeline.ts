@@ -4,13 +4,14 @@ import {
   combineForSmtp,
   decide,
   deliveryReply,
-  isWanted,
   planDeliveries,
+  wantedScanners,
   type Assessment,
   type ConfiguredScanner,
   type Decision,
   type Delivery,
   type DeliveryResult,
+  type Destiny,
   type Envelope,
   type Finding,
   type MailRules,
@@ -21,10 +22,14 @@ import {
   type Rules,
   type ScanResult,
   type SmtpReply,
+  type Steps,
 } from '@ecluse/core'
 import { editMessage, readAuthenticationResults, readAuthors, type Reinjector } from '@ecluse/mail'
 import { quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
-import { scanAll } from '@ecluse/scanners'
+import { scanAll, type ScanAll } from '@ecluse/scanners'
+import type { Ledger, LedgerResult } from '@ecluse/state'
+import { recall, type Recollection } from './recall.ts'
+import { inTurns } from './turns.ts'
 
 /** What a message is judged by: the same for every message until a reload. */
 export interface JudgeParts {
@@ -32,12 +37,16 @@ export interface JudgeParts {
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
   readonly rules: Rules
+  /** How scanners are asked; absent: each time, whatever happened before. */
+  readonly scanAll?: ScanAll
 }
 
 /** What the pipeline works with. */
 export interface PipelineParts extends JudgeParts {
   readonly quarantine: QuarantineStore
   readonly reinjector: Reinjector
+  /** Absent: nothing is remembered. */
+  readonly ledger?: Ledger
 }
 
 /** A message on its way through. */
@@ -45,6 +54,8 @@ export interface Case {
   readonly envelope: Envelope
   readonly message: Message
   readonly receivedAt: Date
+  /** The id under which a copy may already be kept; absent: the message's own. */
+  readonly idFor?: (decisions: readonly Decision[]) => string | undefined
 }
 
 /** Milliseconds that each stage took; absent: the message did not come to it. */
@@ -59,21 +70,34 @@ export interface StageTimes {
 export interface Judgement {
   readonly context: MarkContext
   readonly rules: MailRules
+  /** Addresses of From:; empty also where nobody asks, see {@link Rules.wantsAuthors}. */
+  readonly authors: readonly string[]
+  /** Of the scanners that somebody wants, in the order of the configuration. */
   readonly scans: readonly ScanResult[]
+  /** Everything that could prove the sender; empty also where nobody asks. */
+  readonly proofs: readonly Finding[]
   readonly decisions: readonly Decision[]
   /** The copies to hand over; empty: nobody gets the message. */
   readonly plan: readonly Delivery[]
 }
 
-/** What became of one message. Lists with one entry for each recipient are in RCPT TO order. */
+/** What became of one message. */
 export interface Outcome {
   readonly scans: readonly ScanResult[]
+  /** Of those recipients that were not done before, in RCPT TO order. */
   readonly decisions: readonly Decision[]
+  /** Recipients that were done by an earlier try; their reply stands. */
+  readonly replayed: ReadonlyMap<Recipient, LedgerResult>
   /** What the next hop said; absent for a recipient that nothing was handed over for. */
   readonly deliveries: ReadonlyMap<Recipient, DeliveryResult>
-  /** One for each recipient, as LMTP gives them. */
+  /** One for each recipient in RCPT TO order, as LMTP gives them. */
   readonly replies: readonly SmtpReply[]
-  readonly quarantined: boolean
+  /** Under which id a copy is kept; absent: none is, or an earlier try has kept it. */
+  readonly quarantineId?: string
+  /** Whether Postfix gave no queue id, so that a second try could not be told from a new message. */
+  readonly unknowable: boolean
+  /** Why something that was done could not be remembered; empty: it could. A second try would do it again. */
+  readonly forgotten: readonly unknown[]
   readonly times: StageTimes
 }
 
@@ -85,54 +109,182 @@ export interface Outcome {
  */
 export async function processMessage(
   parts: PipelineParts,
-  { envelope, message, receivedAt }: Case,
+  arrived: Case,
   signal: AbortSignal,
 ): Promise<Outcome> {
+  const recollection = await recall(parts.ledger, arrived, signal)
+  const forgotten: unknown[] = []
+  try {
+    return await processRest(parts, arrived, { recollection, forgotten, signal })
+  } finally {
+    try {
+      recollection.end()
+    } catch (error) {
+      // What was done stands, and is answered; a bug behind it must not bring the message again.
+      forgotten.push(error)
+    }
+  }
+}
+
+/** What is known of earlier tries, and where it is told what this one could not remember. */
+interface Remembering {
+  readonly recollection: Recollection
+  readonly forgotten: unknown[]
+  readonly signal: AbortSignal
+}
+
+/** Deals with the recipients that are not done. */
+async function processRest(
+  parts: PipelineParts,
+  { envelope, message, receivedAt }: Case,
+  { recollection, forgotten, signal }: Remembering,
+): Promise<Outcome> {
+  const { done } = recollection
   const times: StageTimes = {}
-  const judgement = await judge(parts, { envelope, message, receivedAt }, signal, times)
+  const rest = done.size === 0 ? envelope : withoutDone(envelope, done)
+  const known = { replayed: done, unknowable: recollection.blind, times }
+  if (rest.recipients.length === 0) {
+    const nothing = {
+      scans: [],
+      decisions: [],
+      deliveries: new Map<Recipient, DeliveryResult>(),
+      forgotten,
+    }
+    return { replies: repliesOf(envelope, done, () => undefined), ...nothing, ...known }
+  }
+  const idFor = (of: readonly Decision[]): string | undefined => recollection.reservedId(keptFor(of))
+  const judgement = await judge(parts, { envelope: rest, message, receivedAt, idFor }, signal, times)
   const { scans, decisions, plan, context } = judgement
   const clock = stopwatch()
 
-  const quarantined = decisions.some((decision) => decision.quarantined)
-  if (quarantined) {
+  const kept = keptFor(decisions)
+  if (kept.length > 0) {
+    await recollection.reserve(context.id, kept)
     await parts.quarantine.put(quarantineRecord(context, decisions), message, signal)
     times.quarantine = clock()
   }
+  const blocked = isSettled(rest, decisions) ? decisions.filter(({ destiny }) => destiny !== 'pass') : []
+  await recollection.record(
+    blocked.map((decision) => [decision.recipient, blockedResult(decision, message.id)]),
+  )
 
+  const onResults = async (results: readonly DeliveryResult[]): Promise<void> => {
+    const final = results.flatMap((result) => finalResult(result, message.id, decisions))
+    const error = await failureOf(recollection.record(final))
+    if (error !== undefined) forgotten.push(error)
+  }
   const deliveries = new Map<Recipient, DeliveryResult>()
   if (plan.length > 0) {
-    for (const result of await deliverAll(parts.reinjector, { envelope, message, plan, decisions }, signal)) {
+    const job = { envelope: rest, message, plan, decisions, onResults }
+    for (const result of await deliverAll(parts.reinjector, job, signal))
       deliveries.set(result.recipient, result)
-    }
     times.reinject = clock()
   }
-  const replies = decisions.map((decision) => {
-    const result = deliveries.get(decision.recipient)
-    return result ? deliveryReply(result, message.id) : blockedReply(decision, message.id)
+  const fresh = new Map(decisions.map((decision) => [decision.recipient, decision]))
+  const replies = repliesOf(envelope, done, (recipient) => {
+    const result = deliveries.get(recipient)
+    const decision = fresh.get(recipient)
+    if (result) return deliveryReply(result, message.id)
+    return decision && blockedReply(decision, message.id)
   })
-  return { scans, decisions, deliveries, replies, quarantined, times }
+  const quarantine = kept.length > 0 ? { quarantineId: context.id } : {}
+  return { scans, decisions, deliveries, replies, forgotten, ...known, ...quarantine }
+}
+
+function withoutDone(envelope: Envelope, done: ReadonlyMap<Recipient, unknown>): Envelope {
+  return { ...envelope, recipients: envelope.recipients.filter((recipient) => !done.has(recipient)) }
+}
+
+function keptFor(decisions: readonly Decision[]): Recipient[] {
+  return decisions.flatMap(({ quarantined, recipient }) => (quarantined ? [recipient] : []))
+}
+
+function repliesOf(
+  { recipients }: Envelope,
+  done: ReadonlyMap<Recipient, LedgerResult>,
+  fresh: (recipient: Recipient) => SmtpReply | undefined,
+): SmtpReply[] {
+  return recipients.map((recipient) => {
+    const reply = done.get(recipient)?.reply ?? fresh(recipient)
+    if (!reply) throw new TypeError('a recipient without a reply')
+    return reply
+  })
+}
+
+function blockedResult(decision: Decision, id: string): LedgerResult {
+  return { reply: blockedReply(decision, id), outcome: 'blocked', category: decision.category }
+}
+
+/** What a second try must not do again; empty: it has to. The ledger leaves replies of 4xx out. */
+function finalResult(
+  result: DeliveryResult,
+  id: string,
+  decisions: readonly Decision[],
+): (readonly [Recipient, LedgerResult])[] {
+  const { recipient, outcome } = result
+  if (outcome !== 'relayed' && outcome !== 'refused') return []
+  const category = decisions.find((decision) => decision.recipient === recipient)?.category
+  const queuedAs = outcome === 'relayed' ? result.queuedAs : undefined
+  return [
+    [
+      recipient,
+      {
+        reply: deliveryReply(result, id),
+        outcome,
+        ...(queuedAs !== undefined && { queuedAs }),
+        ...(category && { category }),
+      },
+    ],
+  ]
+}
+
+/** What it fails with, a bug included: the copy is delivered by then. Absent: it does not. */
+async function failureOf(work: Promise<void>): Promise<unknown> {
+  try {
+    await work
+    return undefined
+  } catch (error) {
+    return error
+  }
+}
+
+/**
+ * Whether something can become of the message. Over SMTP, with one reply for all, it comes again when one recipient is
+ * deferred, or refused and another is not: each new try would make one more copy in quarantine.
+ */
+function isSettled({ protocol }: Envelope, decisions: readonly Decision[]): boolean {
+  if (protocol === 'lmtp') return true
+  const destinies = new Set(decisions.map(({ destiny }) => destiny))
+  return !destinies.has('tempfail') && (!destinies.has('reject') || destinies.size === 1)
+}
+
+function withoutCopy(decision: Decision): Decision {
+  return decision.quarantined ? { ...decision, quarantined: false } : decision
 }
 
 /** The first half of it, without any effect: scanners and policy, up to the copies that would be handed over. */
 export async function judge(
   parts: JudgeParts,
-  { envelope, message, receivedAt }: Case,
+  { envelope, message, receivedAt, idFor }: Case,
   signal: AbortSignal,
   times: StageTimes = {},
 ): Promise<Judgement> {
   const { hostname, alertHeader, rules } = parts
   const clock = stopwatch()
   const authors = rules.wantsAuthors ? readAuthors(message.header) : []
-  const mailRules = rules.forMail(envelope, authors)
-  const policies = envelope.recipients.map(({ address }) => mailRules.policyFor(address))
+  const mailRules = await inTurns(rules.mailInSteps(envelope, authors), signal)
+  const policies = await inTurns(
+    oneByOne(envelope.recipients, ({ address }) => mailRules.policyFor(address)),
+    signal,
+  )
   const wanted = wantedScanners(parts.scanners, policies)
 
-  const scans = await scanAll(wanted, { message, envelope, hostname }, signal)
+  const scans = await (parts.scanAll ?? scanAll)(wanted, { message, envelope, hostname }, signal)
   times.scan = clock()
 
   const proofs = rules.wantsAuthors ? proofsOf(scans, message, rules) : []
   const assessmentFor = assessOnce(scans)
-  const decisions = envelope.recipients.map((recipient, index) => {
+  const decideFor = (recipient: Recipient, index: number): Decision => {
     const policy = policies[index] ?? mailRules.policyFor(recipient.address)
     const about = {
       policy,
@@ -142,22 +294,28 @@ export async function judge(
       softBounce: rules.softBounce,
     }
     return decide(recipient, about, assessmentFor(policy))
-  })
+  }
+  const decided = await inTurns(oneByOne(envelope.recipients, decideFor), signal)
+  const decisions = isSettled(envelope, decided) ? decided : decided.map(withoutCopy)
   const { recipientDelimiter } = rules
-  const context = { id: message.id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
+  const id = idFor?.(decisions) ?? message.id
+  const context = { id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
   const plan = planDeliveries(decisions, context)
   times.decide = clock()
-  return { context, rules: mailRules, scans, decisions, plan }
+  return { context, rules: mailRules, authors, scans, proofs, decisions, plan }
 }
 
-/** Those that somebody wants: what the others find is of no use to the rest. */
-function wantedScanners(
-  scanners: readonly ConfiguredScanner[],
-  policies: readonly Policy[],
-): readonly ConfiguredScanner[] {
-  const different = new Set(policies)
-  const wanted = scanners.filter((scanner) => [...different].some((policy) => isWanted(scanner, policy)))
-  return wanted.length === scanners.length ? scanners : wanted
+/** A step for each recipient: a lookup may take long, and there may be many. */
+function* oneByOne<R>(
+  recipients: readonly Recipient[],
+  work: (recipient: Recipient, index: number) => R,
+): Steps<R[]> {
+  const results: R[] = []
+  for (const [index, recipient] of recipients.entries()) {
+    results.push(work(recipient, index))
+    yield
+  }
+  return results
 }
 
 /** What scanners and our own Postfix proved about the sender. */
@@ -190,6 +348,8 @@ interface DeliveryJob {
   readonly message: Message
   readonly plan: readonly Delivery[]
   readonly decisions: readonly Decision[]
+  /** Told of each copy as soon as the next hop has answered; waited for. */
+  readonly onResults: (results: readonly DeliveryResult[]) => Promise<void>
 }
 
 /** Copies of one message on their way at the same time: one message must not take all connections. */
@@ -201,22 +361,24 @@ async function deliverAll(
   job: DeliveryJob,
   signal: AbortSignal,
 ): Promise<DeliveryResult[]> {
-  const { envelope, message, plan, decisions } = job
-  // SMTP has one reply for all: the copies go one after the other, and none after a refusal.
-  const allOrNothing = envelope.protocol === 'smtp'
+  const { envelope, message, plan, decisions, onResults } = job
+  // The copies go one after the other, and none after a refusal.
+  const allOrNothing = isAllOrNothing(envelope)
   const send = async ({ edits, recipients, targets }: Delivery): Promise<DeliveryResult[]> => {
     const results = await reinjector.deliver(
       { id: message.id, envelope, recipients: targets, message: editMessage(message, edits), allOrNothing },
       signal,
     )
     // In the order of the targets, and those in the order of the recipients.
-    return results.map((result, index) => {
+    const ours = results.map((result, index) => {
       const recipient = recipients[index]
       return recipient && recipient !== result.recipient ? { ...result, recipient } : result
     })
+    await onResults(ours)
+    return ours
   }
   if (!allOrNothing) return await sendAll(plan, send)
-  let refused = decisions.some(({ destiny }) => destiny === 'reject' || destiny === 'tempfail')
+  let refused = withholdsAll(envelope, decisions)
   const results: DeliveryResult[] = []
   for (const delivery of plan) {
     const of = refused ? delivery.recipients.map(withheld) : await send(delivery)
@@ -238,6 +400,40 @@ async function sendAll(
   }
   await Promise.all(Array.from({ length: Math.min(PARALLEL_COPIES, plan.length) }, lane))
   return results
+}
+
+/** SMTP has one reply for all. */
+function isAllOrNothing({ protocol }: Envelope): boolean {
+  return protocol === 'smtp'
+}
+
+/** Whether nobody gets the message since somebody is refused. */
+function withholdsAll(envelope: Envelope, decisions: readonly Decision[]): boolean {
+  return isAllOrNothing(envelope) && decisions.some(({ destiny }) => REFUSING.has(destiny))
+}
+
+const REFUSING: ReadonlySet<Destiny> = new Set(['reject', 'tempfail'])
+
+/**
+ * The replies that stand before anything is handed over, in RCPT TO order; absent ones are up to the next hop. They are
+ * what the listener's protocol says: over SMTP all are the same one.
+ *
+ * @param id the message's
+ */
+export function repliesInAdvance(
+  envelope: Envelope,
+  decisions: readonly Decision[],
+  id: string,
+): (SmtpReply | undefined)[] {
+  const withholds = withholdsAll(envelope, decisions)
+  const replies = decisions.map((decision) => {
+    if (decision.destiny !== 'pass') return blockedReply(decision, id)
+    return withholds ? deliveryReply(withheld(decision.recipient), id) : undefined
+  })
+  if (!isAllOrNothing(envelope)) return replies
+  const known = replies.filter((reply) => reply !== undefined)
+  const all = known.length === replies.length ? repliesFor(envelope, known, id)[0] : undefined
+  return replies.map(() => all)
 }
 
 function withheld(recipient: Recipient): DeliveryResult {

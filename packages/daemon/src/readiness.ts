@@ -1,10 +1,12 @@
 import { FilterError, type ConfiguredScanner, type ScannerVersion } from '@ecluse/core'
 import type { Reinjector } from '@ecluse/mail'
+import type { Breakers } from '@ecluse/scanners'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 
 export interface ReadinessOptions {
   readonly scanners: readonly ConfiguredScanner[]
+  readonly breakers: Breakers
   readonly reinjector: Reinjector
   /** Tries the folders that a message may need. @throws FilterError */
   readonly folders: () => Promise<void>
@@ -35,7 +37,7 @@ export function watchReadiness(options: ReadinessOptions): Readiness {
   const { reinjector, folders } = options
   const reasons = new Map<string, string>()
   const question = questioner(options, reasons)
-  const scanners = watchScanners(options, { question, reasons })
+  const scanners = watchScanners(options)
   let nextHopAskedAt = -Infinity
 
   const askNextHop = async (): Promise<void> => {
@@ -57,7 +59,7 @@ export function watchReadiness(options: ReadinessOptions): Readiness {
     })
   }, options.intervalMs)
   return {
-    notReady: () => [...reasons].map(([name, why]) => `${name}: ${why}`),
+    notReady: () => [...reasons, ...scanners.notReady()].map(([name, why]) => `${name}: ${why}`),
     versions: scanners.versions,
     ask,
     watch: scanners.watch,
@@ -93,21 +95,30 @@ function questioner({ timeoutMs, log }: ReadinessOptions, reasons: Map<string, s
   }
 }
 
+/** Names of what is wanted and missing, each with the reason. */
+type Missing = [name: string, why: string]
+
 function watchScanners(
-  { scanners: first, metrics }: ReadinessOptions,
-  { question, reasons }: { question: Question; reasons: Map<string, string> },
-): Pick<Readiness, 'ask' | 'watch' | 'versions'> {
+  options: ReadinessOptions,
+): Pick<Readiness, 'ask' | 'watch' | 'versions'> & { notReady(): Missing[] } {
+  const { scanners: first, metrics, breakers } = options
+  const reasons = new Map<string, string>()
+  const question = questioner(options, reasons)
   const versions = new Map<string, ScannerVersion>()
   let watched = first
 
   const askScanner = async (configured: ConfiguredScanner): Promise<void> => {
     const { name, scanner } = configured
     const isWatched = (): boolean => has(watched, configured)
-    const version = await question(`scanner ${name}`, (signal) => scanner.version(signal), isWatched)
+    const version = await question(labelOf(configured), (signal) => scanner.version(signal), isWatched)
     // Exchanged while it was asked: its name may be another one's by now.
     if (!isWatched()) return
-    if (version) versions.set(name, version)
-    else versions.delete(name)
+    if (version) {
+      versions.set(name, version)
+      breakers.answered(configured)
+    } else {
+      versions.delete(name)
+    }
     const signatureTimestamp = version?.signatureTimestamp
     metrics.scanner(name, {
       up: version !== undefined,
@@ -116,19 +127,45 @@ function watchScanners(
   }
   return {
     versions: () => versions,
+    notReady: () => missingScanners(watched, (configured) => whyNot(configured, { reasons, breakers })),
     ask: async () => void (await Promise.all(watched.map(askScanner))),
     async watch(scanners) {
       const gone = watched.filter((scanner) => !has(scanners, scanner))
       const added = scanners.filter((scanner) => !has(watched, scanner))
       watched = scanners
-      for (const { name } of gone) {
-        reasons.delete(`scanner ${name}`)
-        versions.delete(name)
-        metrics.forgetScanner(name)
+      for (const scanner of gone) {
+        reasons.delete(labelOf(scanner))
+        versions.delete(scanner.name)
+        metrics.forgetScanner(scanner.name)
       }
       await Promise.all(added.map(askScanner))
     },
   }
+}
+
+const labelOf = ({ name }: ConfiguredScanner): string => `scanner ${name}`
+
+/** Why messages would not get its answer now; absent: they would, or that it fails is no reason to defer them. */
+function whyNot(
+  configured: ConfiguredScanner,
+  { reasons, breakers }: { readonly reasons: ReadonlyMap<string, string>; readonly breakers: Breakers },
+): string | undefined {
+  const why = reasons.get(labelOf(configured))
+  if (why !== undefined || configured.onError !== 'tempfail' || !breakers.refuses(configured)) return why
+  return 'E_SCANNER_CIRCUIT_OPEN: failed too often, left alone for a while'
+}
+
+/** Backups are missed by nobody, and who has one that answers is not missed either. */
+function missingScanners(
+  scanners: readonly ConfiguredScanner[],
+  why: (configured: ConfiguredScanner) => string | undefined,
+): Missing[] {
+  const isCovered = ({ name }: ConfiguredScanner): boolean =>
+    scanners.some((of) => of.backupFor?.includes(name) && why(of) === undefined)
+  return scanners.flatMap((configured): Missing[] => {
+    const reason = configured.backupFor ? undefined : why(configured)
+    return reason === undefined || isCovered(configured) ? [] : [[labelOf(configured), reason]]
+  })
 }
 
 function has(scanners: readonly ConfiguredScanner[], { name, scanner }: ConfiguredScanner): boolean {

@@ -6,12 +6,14 @@ import {
   type Destiny,
   type Direction,
   type Envelope,
+  type ErrorCode,
   type Recipient,
   type ScanResult,
   type SmtpReply,
   type SpamSymbol,
   listSymbol,
 } from '@ecluse/core'
+import type { LedgerResult } from '@ecluse/state'
 import type { Outcome, StageTimes } from './pipeline.ts'
 
 /** What one scanner said, as a metric label. */
@@ -43,6 +45,8 @@ export interface RecipientRecord {
   /** As it went to Postfix. */
   readonly reply: string
   readonly queuedAs?: string
+  /** An earlier try has done it: this is its reply. */
+  readonly replayed?: true
 }
 
 /** The one record of one message, whatever became of it: log line and metrics are made from it. */
@@ -72,16 +76,17 @@ export function messageRecord(
   result: { outcome: Outcome | undefined; replies: readonly SmtpReply[]; totalMs: number },
 ): MessageRecord {
   const { outcome, replies, totalMs } = result
+  const decisions = outcome?.decisions ?? []
+  const decided = new Map(decisions.map((decision) => [decision.recipient, decision]))
   const recipients = handled.envelope.recipients.map((recipient, index) =>
     recipientRecord(recipient, {
-      decision: outcome?.decisions[index],
+      decision: decided.get(recipient),
+      replayed: outcome?.replayed.get(recipient),
       delivery: outcome?.deliveries.get(recipient),
       reply: replies[index] ?? replies[0],
     }),
   )
-  const decisions = outcome?.decisions ?? []
   return {
-    ...handled,
     category:
       CATEGORIES.find((candidate) => recipients.some(({ category }) => category === candidate)) ?? 'clean',
     scanners: (outcome?.scans ?? []).map((scan) => ({
@@ -91,11 +96,12 @@ export function messageRecord(
       cached: scan.outcome === 'done' && scan.cached,
     })),
     recipients,
-    ...(outcome?.quarantined && { quarantineId: handled.id }),
+    ...(outcome?.quarantineId !== undefined && { quarantineId: outcome.quarantineId }),
     viruses: virusesOf(decisions),
     tests: testsOf(decisions),
     times: outcome?.times ?? {},
     totalMs,
+    ...handled,
   }
 }
 
@@ -119,11 +125,13 @@ function recipientRecord(
   { address }: Recipient,
   result: {
     decision: Decision | undefined
+    replayed: LedgerResult | undefined
     delivery: DeliveryResult | undefined
     reply: SmtpReply | undefined
   },
 ): RecipientRecord {
-  const { decision, delivery, reply } = result
+  const { decision, replayed, delivery, reply } = result
+  if (replayed) return replayedRecord(address, replayed, reply)
   const { category = 'unchecked', destiny = 'tempfail', local = false, score } = decision ?? {}
   const relayed = delivery?.outcome === 'relayed'
   return {
@@ -133,14 +141,39 @@ function recipientRecord(
     local,
     outcome: outcomeOf(reply, relayed),
     ...(score !== undefined && { score: round(score, 1000) }),
-    reply: reply ? `${reply.code} ${reply.enhanced} ${reply.text}` : '',
+    reply: replyText(reply),
     ...(relayed && delivery.queuedAs !== undefined && { queuedAs: delivery.queuedAs }),
   }
 }
 
+/** What an earlier try has done, as far as the ledger tells. */
+function replayedRecord(
+  address: string,
+  { outcome, category = 'clean', queuedAs, reply: stored }: LedgerResult,
+  reply: SmtpReply | undefined,
+): RecipientRecord {
+  const blocked: Destiny = stored.code >= 500 ? 'reject' : 'discard'
+  return {
+    address,
+    category,
+    destiny: outcome === 'blocked' ? blocked : 'pass',
+    local: false,
+    outcome: outcomeOf(reply, outcome === 'relayed'),
+    reply: replyText(reply),
+    replayed: true,
+    ...(queuedAs !== undefined && { queuedAs }),
+  }
+}
+
+function replyText(reply: SmtpReply | undefined): string {
+  return reply ? `${reply.code} ${reply.enhanced} ${reply.text}` : ''
+}
+
+const OUT_OF_TIME: ReadonlySet<ErrorCode> = new Set(['E_SCANNER_TIMEOUT', 'E_SCANNER_BUSY'] as const)
+
 /** What one scanner said, in one word of the closed set. */
 function scanVerdict(scan: ScanResult): ScanVerdict {
-  if (scan.outcome === 'failed') return scan.error.code === 'E_SCANNER_TIMEOUT' ? 'timeout' : 'error'
+  if (scan.outcome === 'failed') return OUT_OF_TIME.has(scan.error.code) ? 'timeout' : 'error'
   if (scan.outcome === 'skipped') return 'unchecked'
   const { findings } = scan.verdict
   if (findings.some(({ kind }) => kind === 'virus')) return 'virus'

@@ -91,8 +91,8 @@ function expected(
   if (code === undefined || CONCERNS[stage] === 'session') return all('451')
   if (CONCERNS[stage] === 'client') return all('250')
   if (CONCERNS[stage] === 'message' || count === 1) return all(code)
-  // Of several replies the first 4xx is the one for all, and those who are held back have one.
-  if (protocol === 'smtp') return [fault === '4xx' && stage === 'rcpt first' ? code : '451']
+  // Of several replies the first 4xx that tells a cause is the one for all; a refusal holds the others back with 451.
+  if (protocol === 'smtp') return [fault === '4xx' && stage.startsWith('rcpt') ? code : '451']
   return all('250').with(stage === 'rcpt first' ? 0 : count - 1, code)
 }
 

@@ -1,13 +1,18 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ConfiguredScanner, Rules } from '@ecluse/core'
-import type { MessageParts } from './parts.ts'
 
 /** What a reload exchanges; everything else that a daemon was started with stands until it ends. */
 export interface ReloadableOptions {
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
   readonly rules: Rules
-  readonly limits: Pick<MessageParts, 'concurrency' | 'spoolBytes' | 'deadlineMs'>
+  readonly limits: {
+    readonly concurrency: number
+    readonly spoolBytes?: number
+    readonly deadlineMs: number
+    /** How often one message may make a scanner fail; 0, or absent: without end. */
+    readonly scanFailures?: number
+  }
   /** How long `close` may take to finish what runs. */
   readonly drainMs: number
 }

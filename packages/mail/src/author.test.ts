@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { property, assert, constantFrom, array, string, oneof } from 'fast-check'
-import { readAuthors } from './author.ts'
+import { readAddresses, readAuthors } from './author.ts'
 import { encodePath } from './path.ts'
 
 const block = (...fields: string[]): Buffer => Buffer.from(`${fields.join('\r\n')}\r\n\r\n`, 'latin1')
@@ -195,4 +195,10 @@ describe('whatever it is', () => {
   ])('a field full of %j is read in one pass', (piece) => {
     expect(authorsOf(piece.repeat(Math.floor((64 * 1024) / piece.length)))).toEqual([])
   })
+})
+
+test('reads other fields of addresses the same way', () => {
+  const header = block('From: a@x.example', 'To: B <b@x.example>, c@x.example', 'to: d@x.example')
+  expect(readAddresses(header, 'To')).toEqual(['b@x.example', 'c@x.example', 'd@x.example'])
+  expect(readAddresses(header, 'Cc')).toEqual([])
 })

@@ -27,16 +27,21 @@ const ADDRESS = (() => {
  * another author there.
  */
 export function readAuthors(header: Buffer): string[] {
+  return readAddresses(header, 'from')
+}
+
+/** The mailboxes of another field of addresses, such as To, as {@link readAuthors} reads those of From. */
+export function readAddresses(header: Buffer, name: string): string[] {
   if (!headerReadsOneWay(header)) return []
-  const authors: string[] = []
+  const addresses: string[] = []
   let length = 0
-  for (const value of headerValues(header, 'from')) {
+  for (const value of headerValues(header, name)) {
     length += value.length
     const found = length > MAX_LENGTH ? undefined : readMailboxes(value)
-    if (!found || authors.length + found.length > MAX_ADDRESSES) return []
-    authors.push(...found)
+    if (!found || addresses.length + found.length > MAX_ADDRESSES) return []
+    addresses.push(...found)
   }
-  return authors.map(decodePath)
+  return addresses.map(decodePath)
 }
 
 /** An address, or the beginning of a group, which has none. `end`: behind it, and behind blanks and comments. */

@@ -58,6 +58,24 @@ test.each<[string, string, HeaderEdit[], string]>([
   ['tags the subject', 'Subject: hi\r\n there\r\n\r\n', [tag], 'Subject: ***SPAM*** hi\r\n there\r\n\r\n'],
   ['tags once', 'subject:***SPAM*** re: ***SPAM*** hi\r\n\r\n', [tag], 'subject: ***SPAM*** re: hi\r\n\r\n'],
   [
+    'tags once what it tagged where there was no subject',
+    'Subject: ***SPAM***\r\n\r\n',
+    [tag],
+    'Subject: ***SPAM*** \r\n\r\n',
+  ],
+  [
+    'leaves no blank line where a tag was alone on its line',
+    'Subject: hi\r\n ***SPAM*** \r\n\t***SPAM***\r\n there\r\n\r\n',
+    [tag],
+    'Subject: ***SPAM*** hi\r\n there\r\n\r\n',
+  ],
+  [
+    'leaves words that only begin as the tag does',
+    'Subject: ***SPAM***? no\r\n\r\n',
+    [tag],
+    'Subject: ***SPAM*** ***SPAM***? no\r\n\r\n',
+  ],
+  [
     'tags a missing subject',
     'A: 1\r\n\r\n',
     [tag, flag],

@@ -96,7 +96,14 @@ function editHeader(header: Buffer, edits: readonly HeaderEdit[]): EditedHeader 
   return { text: added + tagged.join('') + end, kept: 0 }
 }
 
-/** Whole fields with their folded lines; the empty line that ends the header is the last entry. */
+/**
+ * The fields of a header block, whole: with folded lines and line ends, latin1. The empty line that ends the header is
+ * the last entry.
+ */
+export function headerFields(header: Buffer): string[] {
+  return fieldsOf(header.toString('latin1'))
+}
+
 function fieldsOf(block: string): string[] {
   const fields: string[] = []
   for (const line of linesOf(block)) {
@@ -151,9 +158,17 @@ function tagSubject(fields: readonly string[], tag: string): string[] {
   const index = fields.findIndex((field) => /^subject[ \t]*:/i.test(field))
   if (index === -1) return [`Subject: ${tag.trimEnd()}\r\n`, ...fields]
   const [name = '', blanks = ''] = /^[^:]+:([ \t]*)/.exec(fields[index] ?? '') ?? []
-  let value = (fields[index] ?? '').slice(name.length)
-  if (tag.trim().length >= MIN_REMOVABLE_TAG) value = value.split(tag).join('')
-  return fields.toSpliced(index, 1, `${name.slice(0, name.length - blanks.length)} ${tag}${value}`)
+  const value = (fields[index] ?? '').slice(name.length)
+  const rest = tag.trim().length >= MIN_REMOVABLE_TAG ? withoutTag(value, tag) : value
+  return fields.toSpliced(index, 1, `${name.slice(0, name.length - blanks.length)} ${tag}${rest}`)
+}
+
+/** At the end of a line a tag has no blank behind it: so it stands where a subject was missing. */
+function withoutTag(value: string, tag: string): string {
+  const atLineEnd = new RegExp(`${tag.trimEnd().replace(/[^\w ]/g, '\\$&')}(?=[\r\n]|$)`, 'g')
+  const rest = value.split(tag).join('').replace(atLineEnd, '')
+  // A folded line of blanks alone is, for some readers, the end of the header (RFC 5322 section 3.2.2).
+  return rest === value ? value : rest.replace(/(?:\r\n|[\r\n])[ \t]+(?=[\r\n])/g, '')
 }
 
 /**

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { decodePath, encodePath, PATH_OCTETS, parsePath } from './path.ts'
+import { decodePath, encodePath, PATH_OCTETS, parsePath, readPath } from './path.ts'
 
 test.each([
   [''],
@@ -105,4 +105,20 @@ test('gives back the same octets, whatever they are', () => {
 
 test('makes no ASCII octet, such as a line end, from an escape', () => {
   expect(encodePath('a\udc0d\udc0a\udc3eb')).toBe(Buffer.from('a���b').toString('latin1'))
+})
+
+test.each([
+  ['a@example.org', 'a@example.org'],
+  ['<a@example.org>', 'a@example.org'],
+  ['<>', ''],
+  ['', ''],
+  ['"a b"@example.org', '"a b"@example.org'],
+  ['zo\u00eb@ex\u00e4mple.org', 'zo\u00eb@ex\u00e4mple.org'],
+  ['@relay.example:a@example.org', 'a@example.org'],
+  ['a b@example.org', undefined],
+  ['a@example.org> NOTIFY=NEVER', undefined],
+  ['a@example.org\r\nDATA', undefined],
+  ['<<a@example.org>>', undefined],
+])('reads %j as a person writes an address', (text, address) => {
+  expect(readPath(text)).toBe(address)
 })

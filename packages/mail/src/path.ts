@@ -50,6 +50,16 @@ export function parsePath(
 }
 
 /**
+ * Reads an address that a person wrote, with its angle brackets or without; `<>` and '' are the null sender. Absent: no
+ * path, see {@link parsePath}.
+ */
+export function readPath(text: string): string | undefined {
+  const octets = encodePath(/^<.*>$/s.test(text) ? text : `<${text}>`)
+  const path = parsePath(octets, 0)
+  return path?.end === octets.length ? path.address : undefined
+}
+
+/**
  * Octets, one in each character (latin1), as text: UTF-8 decoded, each octet that is not UTF-8 as U+DC00 + octet.
  * {@link encodePath} gives back exactly the same octets.
  */

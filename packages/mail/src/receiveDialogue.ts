@@ -205,7 +205,7 @@ export class Dialogue {
     const request = { declaredBytes, ...(peer !== undefined && { peer }) }
     const refusal = this.#ask(() => this.#handler.admit?.(request))
     if (refusal) return this.#say(refusal)
-    this.#transaction = { ...sender, recipients: [] }
+    this.#transaction = { recipients: [], ...sender }
     this.#accept(formatReply({ code: 250, enhanced: '2.1.0', text: `Sender <${sender.mailFrom}> OK` }))
   }
 
@@ -351,8 +351,8 @@ export class Dialogue {
 
   #envelope(transaction: Transaction): Envelope {
     const { protocol, listener } = this.#options
-    const peer = { ...this.#peer, helo: this.#helo ?? '', ...(this.#tls !== undefined && { tls: this.#tls }) }
-    return { protocol, ...transaction, client: this.#client, peer, listener }
+    const peer = { helo: this.#helo ?? '', ...this.#peer, ...(this.#tls !== undefined && { tls: this.#tls }) }
+    return { protocol, client: this.#client, peer, listener, ...transaction }
   }
 
   #extensions(): string {

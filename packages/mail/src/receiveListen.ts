@@ -39,6 +39,9 @@ export async function listen(server: Server, address: Address, mode?: number): P
   }
 }
 
+/** Answers that a test remembers: each question makes a native object, and the same few clients come all the time. */
+const KNOWN_ADDRESSES = 1000
+
 /**
  * A test for IP addresses: whether one is in any of these networks (CIDR, or a single address).
  *
@@ -56,12 +59,23 @@ export function networkTest(networks: readonly string[]): (address: string) => b
     }
     list.addSubnet(address, bits, family === 6 ? 'ipv6' : 'ipv4')
   }
+  const known = new Map<string, boolean>()
   return (address) => {
-    // A zone, as in fe80::1%eth0, says nothing about the network, and BlockList refuses it.
-    const [ip = ''] = address.split('%')
-    const family = isIP(ip)
-    return family !== 0 && list.check(ip, family === 6 ? 'ipv6' : 'ipv4')
+    const before = known.get(address)
+    if (before !== undefined) return before
+    const inside = isInside(list, address)
+    // Whoever comes from ever new addresses must not fill our memory.
+    if (known.size >= KNOWN_ADDRESSES) known.clear()
+    known.set(address, inside)
+    return inside
   }
+}
+
+function isInside(list: BlockList, address: string): boolean {
+  // A zone, as in fe80::1%eth0, says nothing about the network, and BlockList refuses it.
+  const [ip = ''] = address.split('%')
+  const family = isIP(ip)
+  return family !== 0 && list.check(ip, family === 6 ? 'ipv6' : 'ipv4')
 }
 
 async function listening(

@@ -57,6 +57,28 @@ test('hands on a chunk that needs no change as it is', () => {
   expect(new DotStuffer().push(chunk)).toBe(chunk)
 })
 
+test('finds what is missing at each place of a long line, wherever in memory it lies', () => {
+  const memory = Buffer.alloc(40)
+  for (const [bad, good] of [
+    ['\n', '\r\n'],
+    ['\r', '\r\n'],
+    ['\r\n.', '\r\n..'],
+    ['\n.', '\r\n..'],
+    ['\r.', '\r\n..'],
+  ] as const) {
+    for (let offset = 0; offset < 4; offset++) {
+      for (let at = 0; at < 20; at++) {
+        const [before, after] = ['.'.padStart(at, 'x').slice(0, at), '~'.repeat(20 - at)]
+        const size = memory.write(`${before}${bad}${after}`, offset, 'latin1')
+        const dot = at === 1 ? '.' : ''
+        expect(stuff([memory.subarray(offset, offset + size)])).toBe(
+          `${dot}${before}${good}${after}\r\n.\r\n`,
+        )
+      }
+    }
+  }
+})
+
 test('gives the bytes that nodemailer gives, without bare CR or LF or an early dot', async () => {
   const DataStream = await dataStream()
   const below = random(7)

@@ -330,7 +330,7 @@ class Transaction implements Dialogue {
   #relay(index: number, line: string, queuedAs: string | undefined): void {
     const { mta } = this.#connection
     const relayed = { recipient: this.#recipient(index), outcome: 'relayed', mta, line } as const
-    this.#set(index, queuedAs === undefined ? relayed : { ...relayed, queuedAs })
+    this.#set(index, queuedAs === undefined ? relayed : { queuedAs, ...relayed })
   }
 
   #withhold(index: number): void {

@@ -147,7 +147,12 @@ function readFacts(json: string): QuarantineEntry {
 }
 
 function isSound(entry: QuarantineEntry): boolean {
+  const { client, peer, listener, protocol } = entry.envelope
   return (
+    [listener, peer.helo, client.address ?? '', client.helo ?? '', peer.address ?? ''].every(
+      (text) => typeof text === 'string',
+    ) &&
+    (protocol === 'lmtp' || protocol === 'smtp') &&
     typeof entry.id === 'string' &&
     CATEGORIES.includes(entry.category) &&
     !Number.isNaN(entry.storedAt.getTime()) &&

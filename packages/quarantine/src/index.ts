@@ -1,4 +1,5 @@
 export * from './record.ts'
+export { readFields, type ReadFields } from './fields.ts'
 export * from './store.ts'
 export * from './fileStore.ts'
 export * from './release.ts'

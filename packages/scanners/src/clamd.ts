@@ -24,7 +24,7 @@ import {
   type ScannerVersion,
   type Verdict,
 } from '@ecluse/core'
-import { abortFailure, protocolError, scannerFailure } from './failure.ts'
+import { abortFailure, lostError, protocolError, scannerFailure } from './failure.ts'
 
 /** ClamAV's daemon. Debian's default address. */
 export const clamd = scannerKind({
@@ -46,7 +46,9 @@ export const clamd = scannerKind({
       async scan({ message }, signal) {
         if (signal.aborted) throw abortFailure(where, signal)
         try {
-          return readReply(await send(message, signal))
+          const reply = await send(message, signal)
+          if (reply === '') throw lostError(where)
+          return readReply(reply)
         } catch (cause) {
           const early = signal.aborted ? undefined : readBrokenReply(cause)
           if (early) return early

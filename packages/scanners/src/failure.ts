@@ -14,13 +14,29 @@ const NOT_CONNECTED: ReadonlySet<unknown> = new Set([
   'ETIMEDOUT',
 ])
 
+/** Error codes of a connection that was there, and ended before the answer. */
+const LOST: ReadonlySet<unknown> = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ECONNABORTED',
+  'ERR_STREAM_PREMATURE_CLOSE',
+])
+
 /** Names a failed scan: who, where, and which of the scanner codes it is. A FilterError stays as it is. */
 export function scannerFailure(where: string, cause: unknown, signal: AbortSignal): FilterError {
   if (cause instanceof FilterError) return cause
   if (signal.aborted) return abortFailure(where, signal)
-  const code = NOT_CONNECTED.has(codeOf(cause)) ? 'E_SCANNER_CONNECT' : 'E_SCANNER_PROTOCOL'
-  const what = code === 'E_SCANNER_CONNECT' ? 'cannot connect' : 'connection broke off'
-  return new FilterError(code, `${where}: ${what}`, { cause })
+  const error = codeOf(cause)
+  if (NOT_CONNECTED.has(error)) {
+    return new FilterError('E_SCANNER_CONNECT', `${where}: cannot connect`, { cause })
+  }
+  if (LOST.has(error)) return lostError(where, cause)
+  return new FilterError('E_SCANNER_PROTOCOL', `${where}: connection broke off`, { cause })
+}
+
+/** The connection ended before any answer: the engine may have crashed, or been ended. */
+export function lostError(where: string, cause?: unknown): FilterError {
+  return new FilterError('E_SCANNER_LOST', `${where}: connection lost`, cause === undefined ? {} : { cause })
 }
 
 /** Why a signal aborted: its own FilterError, E_SCANNER_TIMEOUT for `AbortSignal.timeout`, otherwise E_ABORTED. */

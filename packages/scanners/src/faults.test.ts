@@ -42,6 +42,13 @@ const ADAPTERS = [
   },
 ]
 
+/** HTTP tells how long an answer is: one that is cut off is a connection that is lost. */
+function codeFor(kind: string, fault: ScannerFault): string {
+  if (fault === 'silent' || fault === 'drip') return 'E_SCANNER_TIMEOUT'
+  const isCutOff = fault === 'mid-reply' || fault === 'wrong-length'
+  return fault === 'reset' || (isCutOff && kind === 'rspamd') ? 'E_SCANNER_LOST' : 'E_SCANNER_PROTOCOL'
+}
+
 describe.each(ADAPTERS)('$kind', ({ kind, start, option }) => {
   let fake: FakeScanner
   let configure: (timeoutMs: number) => ConfiguredScanner
@@ -87,7 +94,7 @@ describe.each(ADAPTERS)('$kind', ({ kind, start, option }) => {
       const result = await scan(waits ? 50 : 5000, fault === 'early-reply' ? LARGE : SMALL)
       expect(result).toMatchObject({
         outcome: 'failed',
-        error: { code: waits ? 'E_SCANNER_TIMEOUT' : 'E_SCANNER_PROTOCOL' },
+        error: { code: codeFor(kind, fault) },
       })
       expectDeferred(result)
       await fake.idle()

@@ -1,3 +1,6 @@
 export { SCANNER_KINDS } from './kinds.ts'
-export { scanAll } from './runner.ts'
+export { scanAll, type ScanAll } from './runner.ts'
 export { queued } from './queue.ts'
+export { Breakers, type CircuitChange } from './breaker.ts'
+export { Suspects } from './suspects.ts'
+export { guardedScans } from './guardedScans.ts'

@@ -77,7 +77,7 @@ describe('a scanner for two messages at a time', () => {
     const next = queue.scan(request('next'), NEVER)
     await settle()
     controller.abort()
-    await expect(late).rejects.toMatchObject({ code: 'E_SCANNER_TIMEOUT' })
+    await expect(late).rejects.toMatchObject({ code: 'E_SCANNER_BUSY' })
     expect(getEventListeners(controller.signal, 'abort')).toEqual([])
     finish('a')
     await first

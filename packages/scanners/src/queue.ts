@@ -1,14 +1,14 @@
 import { FilterError, type Scanner } from '@ecluse/core'
 
 /**
- * The scanner, asked about so many messages at a time; the others wait in order, within the deadline that their signal
- * tells. For engines with fewer workers than we have messages: what waits here is answered in order, what waits in a
+ * The scanner, asked about so many messages at a time; the others wait in order, until their signal aborts: then they
+ * fail with E_SCANNER_BUSY, which says nothing about the engine. For engines with fewer workers than we have messages: what waits here is answered in order, what waits in a
  * backlog of theirs is refused when that is full. Questions for the version do not wait.
  *
  * @param atOnce at least 1
  */
 export function queued(scanner: Scanner, { name, atOnce }: { name: string; atOnce: number }): Scanner {
-  const waiting = new Set<() => void>()
+  const waiting = new Set<{ readonly signal: AbortSignal; readonly go: () => void }>()
   let running = 0
 
   const turn = async (signal: AbortSignal): Promise<void> => {
@@ -18,24 +18,25 @@ export function queued(scanner: Scanner, { name, atOnce }: { name: string; atOnc
     }
     await new Promise<void>((resolve, reject) => {
       const abort = (): void => {
-        waiting.delete(go)
+        waiting.delete(waiter)
         const what = `${name}: ${running} scans at once, and it was not yet its turn`
-        reject(new FilterError('E_SCANNER_TIMEOUT', what, { cause: signal.reason }))
+        reject(new FilterError('E_SCANNER_BUSY', what, { cause: signal.reason }))
       }
       const go = (): void => {
-        waiting.delete(go)
+        waiting.delete(waiter)
         signal.removeEventListener('abort', abort)
         resolve()
       }
+      const waiter = { signal, go }
       if (signal.aborted) return abort()
       signal.addEventListener('abort', abort, { once: true })
-      waiting.add(go)
+      waiting.add(waiter)
     })
   }
   const leave = (): void => {
     const [next] = waiting
     // The place goes from hand to hand, so that nobody overtakes.
-    if (next) next()
+    if (next) next.go()
     else running--
   }
   return {
@@ -47,6 +48,7 @@ export function queued(scanner: Scanner, { name, atOnce }: { name: string; atOnc
         leave()
       }
     },
+    isWaiting: (signal) => [...waiting].some((waiter) => waiter.signal === signal),
     version: (signal) => scanner.version(signal),
     ...(scanner.close && { close: () => scanner.close?.() ?? Promise.resolve() }),
   }

@@ -105,7 +105,7 @@ test.each([HAM, SPAM])(
 test('asks once only on a new connection', async () => {
   const { fake, scanner } = await start()
   fake.misbehave('reset')
-  await expect(scanner.scan(request(HAM), NEVER)).rejects.toMatchObject({ code: 'E_SCANNER_PROTOCOL' })
+  await expect(scanner.scan(request(HAM), NEVER)).rejects.toMatchObject({ code: 'E_SCANNER_LOST' })
   expect(fake.accepted).toBe(1)
 })
 

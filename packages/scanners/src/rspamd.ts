@@ -33,6 +33,7 @@ export const rspamd = scannerKind({
   kind: 'rspamd',
   description: 'rspamd: spam points, over HTTP',
   concerns: ['spam'],
+  proves: true,
   options: section('Options of kind rspamd.', {
     url: text('The worker: http://HOST:PORT, https://HOST:PORT or unix:PATH.')
       .refine(isTarget, { error: 'expected http://HOST:PORT, https://HOST:PORT or unix:PATH' })

@@ -18,7 +18,7 @@ import {
 } from '@ecluse/core'
 import { envelopeText } from './envelopeText.ts'
 import { exchange, type Question } from './exchange.ts'
-import { abortFailure, scannerFailure } from './failure.ts'
+import { abortFailure, lostError, scannerFailure } from './failure.ts'
 import { spamassassinProofs } from './proof.ts'
 import { scoreFinding } from './score.ts'
 import { readEngine, readReportTable, readSpamdReply } from './spamdReply.ts'
@@ -35,6 +35,7 @@ export const spamd = scannerKind({
   kind: 'spamd',
   description: 'SpamAssassin: spam points, by spamd over TCP or a Unix socket',
   concerns: ['spam'],
+  proves: true,
   options: section('Options of kind spamd.', {
     address: address('Where spamd listens.').prefault('127.0.0.1:783'),
     user: text('Whose SpamAssassin preferences apply; absent: those of the site.', {
@@ -51,10 +52,10 @@ export const spamd = scannerKind({
     ): Promise<Buffer> => {
       if (signal.aborted) throw abortFailure(where, signal)
       try {
-        return await exchange(
-          { ...question, address: options.address, maxReplyBytes: MAX_REPLY_BYTES },
-          signal,
-        )
+        const asked = { ...question, address: options.address, maxReplyBytes: MAX_REPLY_BYTES }
+        const reply = await exchange(asked, signal)
+        if (reply.length === 0) throw lostError(where)
+        return reply
       } catch (cause) {
         throw scannerFailure(where, cause, signal)
       }

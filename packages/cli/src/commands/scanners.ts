@@ -13,9 +13,13 @@ export const scanners: Command = {
   },
 }
 
+/** Of the longest key, `breaker.retryAfter`. */
+const WIDTH = 18
+
 function describeKind(kind: ScannerKind): string {
   const lines = describeKeys(scannerSection(kind))
-    .filter(({ path }) => path !== 'kind')
+    // A section with defaults is told of by its keys.
+    .filter(({ path, notation }) => path !== 'kind' && notation !== 'section')
     .map(describeOption)
   return [`kind: ${kind.kind}`, `  ${kind.description}`, ...lines, ''].join('\n')
 }
@@ -27,5 +31,5 @@ function describeOption({ path, notation = '', description = '', fallback, requi
       : required
         ? 'required'
         : 'optional'
-  return `    ${path.padEnd(12)} ${notation}; ${end}\n${' '.repeat(17)}${description}`
+  return `    ${path.padEnd(WIDTH)} ${notation}; ${end}\n${' '.repeat(WIDTH + 5)}${description}`
 }

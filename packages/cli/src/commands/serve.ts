@@ -1,8 +1,10 @@
 import { createLog, startDaemon, stderrTarget, type Daemon, type Log } from '@ecluse/daemon'
-import { CONFIG_OPTION, configFile, type Command } from '../command.ts'
-import { watchCrashes } from '../crash.ts'
+import { CONFIG_OPTION, configFile, type Command, type Surroundings } from '../command.ts'
+import { watchCrashes, type CrashWatch } from '../crash.ts'
+import { tuneHeap } from '../heap.ts'
 import { loadConfig } from '../loadConfig.ts'
-import { reloading } from '../reload.ts'
+import { watchLists } from '../listWatch.ts'
+import { Reloading, rulesAlone } from '../reload.ts'
 import { describeError } from '../terminal.ts'
 import { daemonOptions } from '../wiring.ts'
 
@@ -15,29 +17,54 @@ export const serve: Command = {
   options: { config: CONFIG_OPTION },
   async run(args, around) {
     const hangups = watchHangups()
-    const file = configFile(args)
-    const loaded = await loadConfig(file, around)
-    if ('errors' in loaded) {
-      for (const error of loaded.errors) around.complain(describeError(error))
-      return 2
-    }
-    const { config } = loaded
-    const log = createLog(config.log.level, config.log.format, stderrTarget())
-    for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
-    const stopped = stopSignal()
-    const crash = watchCrashes(log, config.limits.drain)
-    const daemon = await startDaemon(await daemonOptions(loaded, log))
-    crash.counted(() => daemon.countInternalError())
-    announce(daemon, log)
-    hangups.listen(reloading({ daemon, config, file, around, log }))
+    const service = await startService(configFile(args), around)
+    if (!service) return 2
+    const { daemon, reloading, log, stopped, crash } = service
+    hangups.listen(() => reloading.reload())
+    const watch = watchLists(reloading)
     around.out(`ready ${daemon.addresses.join(', ')}\n`)
-    const signal = await Promise.race([stopped, crash.happened])
-    log.info({ signal }, 'stopping')
+    log.info({ signal: await Promise.race([stopped, crash.happened]) }, 'stopping')
+    watch.close()
     await daemon.close()
     log.info({}, 'stopped')
     // Also for one that broke while it stopped for a signal.
     return crash.crashed ? 1 : 0
   },
+}
+
+interface Service {
+  readonly daemon: Daemon
+  readonly reloading: Reloading
+  readonly log: Log
+  /** Gives the signal that shall end it. */
+  readonly stopped: Promise<string>
+  readonly crash: CrashWatch
+}
+
+/** Absent: the configuration cannot be used, which has been told. */
+async function startService(file: string, around: Surroundings): Promise<Service | undefined> {
+  const loaded = await loadConfig(file, around)
+  if ('errors' in loaded) {
+    for (const error of loaded.errors) around.complain(describeError(error))
+    return undefined
+  }
+  const { config, warnings } = loaded
+  const log = createLog(config.log.level, config.log.format, stderrTarget())
+  for (const warning of warnings) log.warn({ warning: describeError(warning) }, 'configuration')
+  const stopped = stopSignal()
+  const crash = watchCrashes(log, config.limits.drain)
+  tuneHeap()
+  const daemon = await startDaemon(await daemonOptions(loaded, log))
+  crash.counted(() => daemon.countInternalError())
+  announce(daemon, log)
+  const lists = rulesAlone(loaded)
+  return {
+    daemon,
+    log,
+    stopped,
+    crash,
+    reloading: new Reloading({ daemon, config, lists, file, around, log }),
+  }
 }
 
 function announce(daemon: Daemon, log: Log): void {

@@ -91,6 +91,7 @@ function demoConfig(directory: string): Config {
     localDomains: ['example.org'],
     spool: { directory: join(directory, 'spool') },
     quarantine: { directory: join(directory, 'quarantine') },
+    ledger: { directory: join(directory, 'ledger') },
   })
 }
 

@@ -1,0 +1,353 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { SAMPLE_KINDS } from '../test/sampleKinds.ts'
+import { loadConfig } from './loadConfig.ts'
+import { describeError } from './terminal.ts'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'ecluse-'))
+})
+afterEach(() => rmSync(folder, { recursive: true }))
+
+const LOCAL = 'localDomains: [example.org]\n'
+/** Three lines without a warning. */
+const ORDINARY = `${LOCAL}scanners: [{ kind: clamd }]\nquarantine: { keep: 30d }\n`
+
+async function warningsOf(source: string, list = ''): Promise<string[]> {
+  const file = path.join(folder, 'ecluse.yaml')
+  writeFileSync(file, source)
+  writeFileSync(path.join(folder, 'list'), list)
+  const loaded = await loadConfig(file, { kinds: SAMPLE_KINDS, env: {}, hostname: 'mail.example.org' })
+  if ('errors' in loaded) throw new Error(loaded.errors.map(describeError).join('\n'))
+  return loaded.warnings.map((warning) =>
+    describeError(warning).replace(`${folder}/`, '').replace('ecluse.yaml:', ''),
+  )
+}
+
+test('there are none for an ordinary configuration', async () => {
+  expect(await warningsOf(ORDINARY)).toEqual([])
+})
+
+describe('of the whole', () => {
+  const KEEP = 'quarantine: { keep: 30d }\n'
+  const CLAMD = 'scanners: [{ kind: clamd }]\n'
+
+  test.each([
+    [`${LOCAL}${KEEP}`, '1:1: scanners: none: nothing looks at the mail (see ecluse scanners)'],
+    [
+      `localDomains: []\n${CLAMD}${KEEP}`,
+      '1:15: localDomains: empty: no recipient gets spam headers or the subject tag (name the domains that you receive mail for)',
+    ],
+    [
+      `${ORDINARY}redis: { url: 'redis://127.0.0.1' }\n`,
+      '4:8: redis: has no effect in this version (remove it, or leave it for a later one)',
+    ],
+    [
+      `${LOCAL}${KEEP}scanners: [{ kind: rspamd }, { kind: clamd, onError: pass }]\n`,
+      '3:54: scanners[1].onError: no virus scanner has another onError than pass: when they fail, viruses are delivered (use tempfail for one of them)',
+    ],
+    [
+      `${LOCAL}${KEEP}scanners: [{ kind: test }]\n`,
+      '3:20: scanners[0].kind: is for trying things out: senders choose their own score (remove it where real mail is)',
+    ],
+    [
+      `${ORDINARY}listen: [{ address: '0.0.0.0:10024', trust: [0.0.0.0/0] }]\n`,
+      '4:45: listen[0].trust: everybody may send mail through here as if it were checked by Postfix (name the address of Postfix)',
+    ],
+    [
+      `${ORDINARY}limits: { connections: 20 }\n`,
+      '4:1: limits.concurrency: can never be reached: limits.connections is 20 (lower it, or raise limits.connections)',
+    ],
+    [
+      `${ORDINARY}limits: { spoolBytes: 49MiB }\n`,
+      '4:23: limits.spoolBytes: below limits.messageSize: the largest messages come in only one at a time (raise it, or lower limits.messageSize)',
+    ],
+    [
+      `localDomains: [.example.org, mail.Example.org]\n${CLAMD}${KEEP}`,
+      '1:30: localDomains[1]: mail.example.org can never match: .example.org covers it (remove it)',
+    ],
+    [
+      `localDomains: [example.org, example.net, example.org]\n${CLAMD}${KEEP}`,
+      '1:42: localDomains[2]: example.org can never match: it stands here already (remove it)',
+    ],
+    [
+      `${ORDINARY}softBounce: true\n`,
+      '4:13: softBounce: mail that would be refused or discarded stays in the queue of Postfix (take it out before maximal_queue_lifetime, 5 days, is over: then Postfix sends it back)',
+    ],
+    [
+      `${LOCAL}${CLAMD}`,
+      '1:1: quarantine.keep: not set: the quarantine grows for ever (write keep: 30d, and let cron run ecluse quarantine expire each day)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { directory: /srv/quarantine }\n`,
+      '3:1: quarantine.keep: not set: the quarantine grows for ever (write keep: 30d, and let cron run ecluse quarantine expire each day)',
+    ],
+  ])('%j', async (source, expected) => {
+    expect(await warningsOf(source)).toEqual([expected])
+  })
+
+  test('there is none of a quarantine that nothing comes into', async () => {
+    const destiny = 'destiny: { virus: reject, banned: reject, spam: reject }'
+    expect(await warningsOf(`${LOCAL}${CLAMD}policy: { quarantine: [], ${destiny} }\n`)).toEqual([])
+  })
+})
+
+describe('of policies', () => {
+  const overlay = (when: string, policy: string): string =>
+    `policies: [{ name: a, when: { ${when} }, policy: { ${policy} } }]\n`
+
+  test.each([
+    [
+      'policy: { destiny: { virus: pass } }\n',
+      '4:29: policy.destiny.virus: viruses are delivered (use policies for those who want them)',
+    ],
+    [
+      'policy: { quarantine: [virus, banned] }\n',
+      '4:1: policy.destiny.spam: spam mail is discarded and no copy kept (add spam to policy.quarantine)',
+    ],
+    [
+      'policy: { destiny: { spam: tempfail } }\n',
+      '4:28: policy.destiny.spam: spam mail stays in the queue of Postfix (Postfix tries for days, then sends it back to its sender)',
+    ],
+    [
+      'policy: { bypass: [virus] }\n',
+      '4:19: policy.bypass: no mail is looked at for viruses: they are delivered (use policies for those who want them)',
+    ],
+    [
+      'policy: { deliverAnyway: [spam, virus] }\n',
+      '4:26: policy.deliverAnyway: viruses are delivered (use policies for those who want them)',
+    ],
+    [
+      overlay('', 'bypass: [virus, spam]'),
+      '4:53: policies[0].policy.bypass: no mail is looked at for viruses: they are delivered (use policies for those who want them)',
+    ],
+    [
+      'policy: { messageSize: 60MiB }\n',
+      '4:24: policy.messageSize: can never be reached: limits.messageSize is smaller (remove it, or raise limits.messageSize)',
+    ],
+    [
+      `recipientDelimiter: ''\npolicy: { addressExtension: { spam: spam } }\n`,
+      '5:29: policy.addressExtension: no effect: recipientDelimiter is "" (set recipientDelimiter as Postfix has it)',
+    ],
+    [
+      `recipientDelimiter: ''\n${overlay('originating: false', 'addressExtension: { spam: spam }')}`,
+      '5:81: policies[0].policy.addressExtension: no effect: recipientDelimiter is "" (set recipientDelimiter as Postfix has it)',
+    ],
+    [
+      overlay('originating: true', 'killLevel: 5'),
+      '4:73: policies[0].policy.killLevel: 5 is below tag2Level, 6.2 (set tag2Level here too)',
+    ],
+    [
+      overlay('originating: true', 'tag2Level: 20'),
+      '4:73: policies[0].policy.tag2Level: 20 is above killLevel, 15 (set killLevel here too)',
+    ],
+    [
+      overlay('originating: true', ''),
+      '4:60: policies[0].policy: has no keys: it changes nothing (remove it)',
+    ],
+    [
+      overlay('originating: true', 'destiny: {}'),
+      '4:60: policies[0].policy: has no keys: it changes nothing (remove it)',
+    ],
+    [
+      overlay('originating: false, clients: [127.0.0.1, 127.1.0.0/16]', 'killLevel: 9'),
+      '4:44: policies[0].when.originating: never holds beside clients: they are all in networks (take one of the conditions out)',
+    ],
+    [
+      overlay('originating: true, clients: [192.0.2.0/24, 2001:db8::/32]', 'killLevel: 9'),
+      '4:44: policies[0].when.originating: never holds beside clients: none of them is in networks (take one of the conditions out)',
+    ],
+  ])('%j', async (source, expected) => {
+    expect(await warningsOf(`${ORDINARY}${source}`)).toEqual([expected])
+  })
+
+  test.each([
+    overlay('originating: false, clients: [127.0.0.1, 192.0.2.0/24]', 'killLevel: 9'),
+    overlay('originating: true, clients: [192.0.2.0/24, 127.0.0.1]', 'killLevel: 9'),
+    overlay('originating: true, clients: [0.0.0.0/0]', 'killLevel: 9'),
+    overlay(
+      'recipients: [samples@example.org]',
+      'bypass: [virus], deliverAnyway: [virus], destiny: { virus: pass }',
+    ),
+    overlay('originating: true', 'tag2Level: 4, killLevel: 5'),
+    `policy: { addressExtension: { spam: spam } }\n`,
+  ])('there is none for %j', async (source) => {
+    expect(await warningsOf(`${ORDINARY}${source}`)).toEqual([])
+  })
+})
+
+describe('of a policy that a later one overwrites', () => {
+  const rule = (name: string, when: string, policy: string): string =>
+    `  - { name: ${name}, when: { ${when} }, policy: { ${policy} } }\n`
+  const OUT = 'originating: true'
+  const VIP = 'recipients: [a@example.org, b@example.org]'
+  const PIV = 'recipients: [b@example.org, a@example.org]'
+
+  test.each([
+    ['the same conditions', [rule('a', OUT, 'killLevel: 9'), rule('b', OUT, 'killLevel: 8')], 'b'],
+    ['fewer conditions', [rule('a', `${OUT}, ${VIP}`, 'killLevel: 9'), rule('b', PIV, 'killLevel: 8')], 'b'],
+    ['no conditions', [rule('a', VIP, 'killLevel: 9'), rule('b', '', 'killLevel: 8, tag2Level: 5')], 'b'],
+    [
+      'several of them',
+      [
+        rule('a', OUT, 'killLevel: 9, destiny: { spam: reject }'),
+        rule('b', '', 'killLevel: 8'),
+        rule('c', OUT, 'destiny: { spam: pass }'),
+      ],
+      'b, c',
+    ],
+  ])('%s', async (_, rules, names) => {
+    const [first, ...others] = await warningsOf(`${ORDINARY}policies:\n${rules.join('')}`)
+    expect(first).toContain(
+      `policies[0].policy: nothing is left of it: ${names}, further down, always applies too`,
+    )
+    expect(first).toContain('(of several policies the last one wins: put the exception below the rule)')
+    expect(others).toEqual([])
+  })
+
+  test.each([
+    ['more conditions', [rule('a', OUT, 'killLevel: 9'), rule('b', `${OUT}, ${VIP}`, 'killLevel: 8')]],
+    ['other conditions', [rule('a', OUT, 'killLevel: 9'), rule('b', 'originating: false', 'killLevel: 8')]],
+    ['fewer keys', [rule('a', OUT, 'killLevel: 9, tag2Level: 5'), rule('b', OUT, 'killLevel: 8')]],
+    [
+      'another key of a section',
+      [rule('a', OUT, 'destiny: { spam: pass }'), rule('b', OUT, 'destiny: { banned: pass }')],
+    ],
+    ['a place before it', [rule('b', '', 'killLevel: 8'), rule('a', OUT, 'killLevel: 9')]],
+  ])('not by one with %s', async (_, rules) => {
+    expect(await warningsOf(`${ORDINARY}policies:\n${rules.join('')}`)).toEqual([])
+  })
+})
+
+describe('of senders', () => {
+  const rule = (action: string, more = ''): string => `  - { action: ${action}, senders: [a@x, .y]${more} }\n`
+  const ANYWAY = ', unauthenticated: true'
+  const FOR_A = ', recipients: [a@example.org]'
+  const SPAMD = ORDINARY.replace('{ kind: clamd }', '{ kind: clamd }, { kind: spamd }')
+
+  test.each([
+    ['blocks', [rule('allow'), rule('block')]],
+    ['allows anyway', [rule('block'), rule('allow', ANYWAY)]],
+    ['allows with proof, as it does', [rule('allow'), rule('allow')]],
+    ['is for all', [rule('block', FOR_A), rule('block')]],
+    ['is for the same recipients', [rule('allow', FOR_A), rule('block', FOR_A)]],
+    ['has others too', [rule('allow'), '  - { action: block, senders: [b@x, .y, a@x] }\n']],
+    ['has exceptions itself', ["  - { action: allow, senders: ['!b.y', .y] }\n", rule('block')]],
+  ])('one is overruled by a later one that %s', async (_, rules) => {
+    const [first, ...others] = await warningsOf(`${SPAMD}senders:\n${rules.join('')}`)
+    expect(first).toContain(
+      'senders[0].action: never decides: senders[1], further down, has the same senders',
+    )
+    expect(first).toContain('(the last one wins: put the exception below the rule)')
+    expect(others).toEqual([])
+  })
+
+  test.each([
+    ['needs proof', [rule('block'), rule('allow')]],
+    ['needs proof where it does not', [rule('allow', ANYWAY), rule('allow')]],
+    ['is for some', [rule('block'), rule('block', FOR_A)]],
+    ['is for others', [rule('block', ', recipients: [b@example.org]'), rule('block', FOR_A)]],
+    ['has fewer senders', [rule('allow'), '  - { action: block, senders: [a@x] }\n']],
+    ['has exceptions', [rule('allow'), "  - { action: block, senders: [a@x, .y, '!b.y'] }\n"]],
+    ['scores', [rule('allow'), '  - { score: 5, senders: [a@x, .y] }\n']],
+  ])('none is by a later one that %s', async (_, rules) => {
+    expect(await warningsOf(`${SPAMD}senders:\n${rules.join('')}`)).toEqual([])
+  })
+
+  const NEVER =
+    '5:15: senders[0].action: never counts: nothing proves who the sender is (add a scanner of kind spamd or rspamd, name the authserv-id of our own checks in authservIds, or write unauthenticated: true)'
+  test.each([
+    [`${ORDINARY}senders:\n${rule('allow')}`, [NEVER]],
+    [`${ORDINARY}senders:\n${rule('allow', ANYWAY)}`, []],
+    [`${ORDINARY}senders:\n${rule('block')}`, []],
+    [`${ORDINARY}authservIds: [mail.example.org]\nsenders:\n${rule('allow')}`, []],
+    [`${SPAMD}senders:\n${rule('allow')}`, []],
+  ])('an allowed one needs something that proves it: %j', async (source, expected) => {
+    expect(await warningsOf(source)).toEqual(expected)
+  })
+})
+
+describe('of the entries of a list', () => {
+  const recipients = (entries: string): string =>
+    `policies: [{ name: a, when: { recipients: [${entries}] }, policy: { killLevel: 9 } }]\n`
+  const clients = (entries: string): string =>
+    `policies: [{ name: a, when: { clients: [${entries}] }, policy: { killLevel: 9 } }]\n`
+  const AT = 'policies[0].when.'
+
+  test.each([
+    [
+      recipients("'!a@x', '!b@x'"),
+      `4:43: ${AT}recipients: all entries begin with !: nobody is in this list (add what they are exceptions of, such as .)`,
+    ],
+    [
+      clients("'!10.0.0.0/8'"),
+      `4:40: ${AT}clients: all entries begin with !: nobody is in this list (add what they are exceptions of, such as .)`,
+    ],
+    [recipients('a@x, b@x, A@x'), `4:54: ${AT}recipients[2]: A@x changes nothing beside a@x (remove it)`],
+    [
+      recipients("a@x, '!a@x'"),
+      `4:49: ${AT}recipients[1]: !a@x never counts: a@x says the opposite (keep one of them)`,
+    ],
+    [recipients('a@x, .x'), `4:44: ${AT}recipients[0]: a@x changes nothing beside .x (remove it)`],
+    [
+      recipients("a@x, '!b@y'"),
+      `4:49: ${AT}recipients[1]: !b@y changes nothing: no entry here lets in what it takes out (remove it, or add the broader entry)`,
+    ],
+    [
+      clients('10.0.0.0/8, 10.1.0.0/16'),
+      `4:53: ${AT}clients[1]: 10.1.0.0/16 changes nothing beside 10.0.0.0/8 (remove it)`,
+    ],
+    [
+      recipients('news-*@example.org'),
+      `4:44: ${AT}recipients[0]: news-*@example.org is one address with a star in it: there are no wildcards (write a regular expression)`,
+    ],
+    [
+      recipients('192.0.2.1'),
+      `4:44: ${AT}recipients[0]: 192.0.2.1 is a domain of that name: no mail has it (write [192.0.2.1], or use clients)`,
+    ],
+  ])('%j', async (source, expected) => {
+    expect(await warningsOf(`${ORDINARY}${source}`)).toEqual([expected])
+  })
+
+  test('is told with the line of its file', async () => {
+    const list = '# all\n.x\n\na@x # Anna\n'
+    expect(await warningsOf(`${ORDINARY}${recipients("'file:list'")}`, list)).toEqual([
+      'list:4: a@x changes nothing beside .x of line 2 (remove it)',
+    ])
+  })
+
+  test('is told once for each list, at most four times', async () => {
+    const list = Array.from({ length: 100 }, (_, index) => `a${index}@x\n`).join('')
+    const rules = `policies:
+  - { name: a, when: { recipients: ['file:list'] }, policy: { killLevel: 9 } }
+  - { name: b, when: { recipients: ['file:list'], originating: true }, policy: { killLevel: 8 } }\n`
+    const told = await warningsOf(`${ORDINARY}${rules}`, `.x\n${list}`)
+    expect(told).toHaveLength(4)
+    expect(told.at(-1)).toBe(
+      'list:5: a3@x changes nothing beside .x of line 1; and 96 more of the kind (remove it)',
+    )
+  })
+
+  test('is none of an empty file, nor of one that is named twice', async () => {
+    expect(await warningsOf(`${ORDINARY}${recipients("'file:list'")}`, '')).toEqual([])
+    expect(await warningsOf(`${ORDINARY}${recipients("'file:list', 'file:list'")}`, 'a@x\n')).toEqual([])
+  })
+})
+
+test('ten thousand policies, and thirty thousand entries, are looked at once', async () => {
+  // Each policy overwritten by the last one of its two conditions, each sender by the last rule: pair by pair, minutes.
+  const policies = Array.from(
+    { length: 10_000 },
+    (_, index) =>
+      `- {name: p${index},when: {originating: true,senders: [s${index % 5000}@x]},policy: {killLevel: ${index}}}\n`,
+  )
+  const source = `${ORDINARY}policies:\n${policies.join('')}senders:\n- {action: block,senders: ['file:list']}\n`
+  const entries = Array.from({ length: 30_000 }, (_, index) => `user${index}@a${index % 1000}.example\n`)
+  const told = await warningsOf(source, `${entries.join('')}.example\n`)
+  expect(told.filter((line) => line.includes('nothing is left of it'))).toHaveLength(21)
+  expect(told).toContainEqual(expect.stringContaining('; and 4979 more of the kind'))
+  expect(told).toContainEqual(expect.stringContaining('; and 29996 more of the kind'))
+})

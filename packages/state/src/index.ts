@@ -1,0 +1,3 @@
+export * from './ledger.ts'
+export * from './ledgerKey.ts'
+export { createFileLedger, type FileLedgerOptions } from './fileLedger.ts'
