@@ -105,24 +105,24 @@ function itemFields({ recipient, result, reservedId }: LedgerItem): unknown[] {
   if (result === undefined) return [recipient, reservedId]
   const { reply, outcome, queuedAs, category } = result
   const fields = [recipient, outcome, reply.code, reply.enhanced, reply.text]
-  if (category !== undefined) return [...fields, queuedAs ?? '', category]
+  if (category !== undefined) return [...fields, queuedAs ?? null, category]
   return queuedAs === undefined ? fields : [...fields, queuedAs]
 }
 
 function readItem(fields: unknown): LedgerItem | undefined {
   if (!Array.isArray(fields)) return undefined
-  const [recipient, second, code, enhanced, text, queuedAs = '', filed] = fields as unknown[]
+  const [recipient, second, code, enhanced, text, queuedAs = null, filed] = fields as unknown[]
   if (typeof recipient !== 'string') return undefined
   if (fields.length === 2) return typeof second === 'string' ? { recipient, reservedId: second } : undefined
   const outcome = LEDGER_OUTCOMES.find((each) => each === second)
   if (outcome === undefined || typeof code !== 'number') return undefined
   if (typeof enhanced !== 'string' || typeof text !== 'string') return undefined
-  if (typeof queuedAs !== 'string') return undefined
+  if (queuedAs !== null && typeof queuedAs !== 'string') return undefined
   const category = CATEGORIES.find((each) => each === filed)
   if (filed !== undefined && category === undefined) return undefined
   const reply = { code, enhanced, text }
   return {
     recipient,
-    result: { reply, outcome, ...(queuedAs !== '' && { queuedAs }), ...(category && { category }) },
+    result: { reply, outcome, ...(queuedAs !== null && { queuedAs }), ...(category && { category }) },
   }
 }
