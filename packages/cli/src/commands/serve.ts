@@ -22,6 +22,7 @@ export const serve: Command = {
     hangups.listen(() => reloading.reload())
     const watch = watchLists(reloading)
     around.out(`ready ${daemon.addresses.join(', ')}\n`)
+    service.tellWarnings()
     log.info({ signal: await stopped }, 'stopping')
     watch.close()
     await daemon.close()
@@ -36,6 +37,8 @@ interface Service {
   readonly log: Log
   /** Gives the signal that shall end it. */
   readonly stopped: Promise<string>
+  /** What is probably not meant: with thousands of rules it takes half a second to find out, and mail can come already. */
+  tellWarnings(): void
 }
 
 /** Absent: the configuration cannot be used, which has been told. */
@@ -45,15 +48,22 @@ async function startService(file: string, around: Surroundings): Promise<Service
     for (const error of loaded.errors) around.complain(describeError(error))
     return undefined
   }
-  const { config, warnings } = loaded
+  const { config } = loaded
   const log = createLog(config.log.level, config.log.format, stderrTarget())
-  for (const warning of warnings) log.warn({ warning: describeError(warning) }, 'configuration')
   const stopped = stopSignal()
   tuneHeap()
   const daemon = await startDaemon(await daemonOptions(loaded, log))
   announce(daemon, log)
   const lists = rulesAlone(loaded)
-  return { daemon, log, stopped, reloading: new Reloading({ daemon, config, lists, file, around, log }) }
+  return {
+    daemon,
+    log,
+    stopped,
+    reloading: new Reloading({ daemon, config, lists, file, around, log }),
+    tellWarnings() {
+      for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
+    },
+  }
 }
 
 function announce(daemon: Daemon, log: Log): void {
