@@ -183,14 +183,14 @@ describe('SIGHUP', () => {
     [
       'an unknown key',
       `${yamlOf('wrong')}\npolcy: {}`,
-      [/ecluse\.yaml:10:1: polcy: unknown key \(.*"policy"\?\)$/],
+      [/ecluse\.yaml:11:1: polcy: unknown key \(.*"policy"\?\)$/],
     ],
     [
       'two errors',
       "localDomains: []\npolicy: { killLevel: high }\nnetworks: ['10.0.0.1/8']",
       [
-        /ecluse\.yaml:8:22: policy\.killLevel: .+$/,
-        /ecluse\.yaml:9:12: networks\[0\]: .+ \(.*10\.0\.0\.0\/8\)$/,
+        /ecluse\.yaml:9:22: policy\.killLevel: .+$/,
+        /ecluse\.yaml:10:12: networks\[0\]: .+ \(.*10\.0\.0\.0\/8\)$/,
       ],
     ],
     ['no YAML', 'policy: {{', [/ecluse\.yaml:\d+:\d+: .+\(.+\)$/]],

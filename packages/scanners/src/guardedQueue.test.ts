@@ -11,7 +11,7 @@ const NEVER = new AbortController().signal
 const FAILURES = 3
 
 function mail(text: string): ScanRequest {
-  return request(testMessage(`Subject: ${text}\r\n\r\n${text}\r\n`))
+  return request(testMessage(`Subject: ${text}\r\n\r\n${text}\r\n`), { client: {} })
 }
 
 /** An engine for one message at a time, whose circuit opens after some failures. Each scan ends when it is told to. */

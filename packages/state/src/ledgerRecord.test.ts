@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals'
+import { CATEGORIES } from '@ecluse/core'
 import fc from 'fast-check'
 import { ANNA, BOB, keyOf, relayed, START } from '../test/sample.ts'
 import {
@@ -46,6 +47,7 @@ const anyItem: fc.Arbitrary<LedgerItem> = fc.oneof(
         reply: fc.record({ code: fc.integer({ min: 200, max: 599 }), enhanced: anyText, text: anyText }),
         outcome: fc.constantFrom('relayed', 'refused', 'blocked'),
         queuedAs: anyText,
+        category: fc.constantFrom(...CATEGORIES),
       },
       { requiredKeys: ['reply', 'outcome'] },
     ),

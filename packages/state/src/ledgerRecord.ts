@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { CATEGORIES } from '@ecluse/core'
-import { LEDGER_OUTCOMES, type LedgerResult } from './ledger.ts'
+import { LEDGER_OUTCOMES, type LedgerOutcome, type LedgerResult } from './ledger.ts'
 
 /** No line is longer, its newline included. */
 export const MAX_LINE_BYTES = 256 * 1024
@@ -105,24 +105,27 @@ function itemFields({ recipient, result, reservedId }: LedgerItem): unknown[] {
   if (result === undefined) return [recipient, reservedId]
   const { reply, outcome, queuedAs, category } = result
   const fields = [recipient, outcome, reply.code, reply.enhanced, reply.text]
-  if (category !== undefined) return [...fields, queuedAs ?? '', category]
+  if (category !== undefined) return [...fields, queuedAs ?? null, category]
   return queuedAs === undefined ? fields : [...fields, queuedAs]
 }
 
 function readItem(fields: unknown): LedgerItem | undefined {
   if (!Array.isArray(fields)) return undefined
-  const [recipient, second, code, enhanced, text, queuedAs = '', filed] = fields as unknown[]
+  const [recipient, second, ...rest] = fields as unknown[]
   if (typeof recipient !== 'string') return undefined
-  if (fields.length === 2) return typeof second === 'string' ? { recipient, reservedId: second } : undefined
+  if (rest.length === 0) return typeof second === 'string' ? { recipient, reservedId: second } : undefined
   const outcome = LEDGER_OUTCOMES.find((each) => each === second)
-  if (outcome === undefined || typeof code !== 'number') return undefined
-  if (typeof enhanced !== 'string' || typeof text !== 'string') return undefined
-  if (typeof queuedAs !== 'string') return undefined
+  const result = outcome && readResult(outcome, rest)
+  return result && { recipient, result }
+}
+
+function readResult(outcome: LedgerOutcome, fields: readonly unknown[]): LedgerResult | undefined {
+  const [code, enhanced, text, queuedAs = null, filed] = fields
+  if (typeof code !== 'number' || typeof enhanced !== 'string') return undefined
+  if (typeof text !== 'string') return undefined
+  if (queuedAs !== null && typeof queuedAs !== 'string') return undefined
   const category = CATEGORIES.find((each) => each === filed)
   if (filed !== undefined && category === undefined) return undefined
   const reply = { code, enhanced, text }
-  return {
-    recipient,
-    result: { reply, outcome, ...(queuedAs !== '' && { queuedAs }), ...(category && { category }) },
-  }
+  return { reply, outcome, ...(queuedAs !== null && { queuedAs }), ...(category && { category }) }
 }

@@ -23,6 +23,7 @@ export const serve: Command = {
     hangups.listen(() => reloading.reload())
     const watch = watchLists(reloading)
     around.out(`ready ${daemon.addresses.join(', ')}\n`)
+    service.tellWarnings()
     log.info({ signal: await Promise.race([stopped, crash.happened]) }, 'stopping')
     watch.close()
     await daemon.close()
@@ -39,6 +40,8 @@ interface Service {
   /** Gives the signal that shall end it. */
   readonly stopped: Promise<string>
   readonly crash: CrashWatch
+  /** What is probably not meant: with thousands of rules it takes half a second to find out, and mail can come already. */
+  tellWarnings(): void
 }
 
 /** Absent: the configuration cannot be used, which has been told. */
@@ -48,9 +51,8 @@ async function startService(file: string, around: Surroundings): Promise<Service
     for (const error of loaded.errors) around.complain(describeError(error))
     return undefined
   }
-  const { config, warnings } = loaded
+  const { config } = loaded
   const log = createLog(config.log.level, config.log.format, stderrTarget())
-  for (const warning of warnings) log.warn({ warning: describeError(warning) }, 'configuration')
   const stopped = stopSignal()
   const crash = watchCrashes(log, config.limits.drain)
   tuneHeap()
@@ -64,6 +66,9 @@ async function startService(file: string, around: Surroundings): Promise<Service
     stopped,
     crash,
     reloading: new Reloading({ daemon, config, lists, file, around, log }),
+    tellWarnings() {
+      for (const warning of loaded.warnings) log.warn({ warning: describeError(warning) }, 'configuration')
+    },
   }
 }
 

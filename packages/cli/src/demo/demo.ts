@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
@@ -159,7 +160,13 @@ async function sendSample(sample: Sample, client: Reinjector, running: Running):
         mailFrom: sample.mailFrom,
         recipients,
         smtpUtf8: false,
-        client: { address: '192.0.2.1', name: 'mx.example.com', helo: 'mx.example.com', queueId: 'DEMO' },
+        client: {
+          address: '192.0.2.1',
+          name: 'mx.example.com',
+          helo: 'mx.example.com',
+          // As Postfix does it, a new one for each message: otherwise it would be one that comes again.
+          queueId: randomBytes(5).toString('hex').toUpperCase(),
+        },
         peer: { helo: 'mail.example.org' },
         listener: 'demo',
       },
