@@ -20,6 +20,7 @@ describePostfix('what Postfix takes from strangers', () => {
   test.each<[string, Partial<Submission>]>([
     ['a long address', { recipients: [`${'a'.repeat(900)}@example.org`] }],
     ['an address that is long as xtext', { recipients: [`a${'+'.repeat(300)}@example.org`] }],
+    ['the longest address', { recipients: [`a${'+'.repeat(1990)}@example.org`] }],
     ['a control character in an address', { recipients: ['u+\x01@example.org'] }],
     ['DEL in an address', { recipients: ['u+\x7f@example.org'] }],
     ['a tab in an address', { recipients: ['"u+\tx"@example.org'] }],
