@@ -18,3 +18,11 @@ test('keeps the original recipient that the sender named', () => {
   const recipient = extendRecipient({ address: 'a@example.org', orcpt: 'rfc822;b@example.net' }, 'spam', '-')
   expect(recipient).toEqual({ address: 'a-spam@example.org', orcpt: 'rfc822;b@example.net' })
 })
+
+test.each([
+  [500, true],
+  [501, false],
+])('names an original recipient of %i characters: %p', (length, named) => {
+  const address = `${'a'.repeat(length - 'rfc822;@example.org'.length)}@example.org`
+  expect(extendRecipient({ address }, 'spam', '+').orcpt !== undefined).toBe(named)
+})

@@ -25,12 +25,19 @@ export function extendRecipient(recipient: Recipient, extension: string, delimit
   }
 }
 
-/** RFC 3461 section 4: xtext. Absent for an address that is not ASCII: RFC 6533's form is not understood everywhere. */
+/** RFC 3461 section 4.2: the whole parameter value. A command line that is too long would be refused with 5xx. */
+const MAX_ORCPT_LENGTH = 500
+
+/**
+ * RFC 3461 section 4: xtext. Absent for an address that is too long, or not ASCII: RFC 6533's form is not understood
+ * everywhere.
+ */
 function originalRecipient(address: string): string | undefined {
   if (/[^\x20-\x7e]/.test(address)) return undefined
   const xtext = address.replace(
     /[^!-~]|[+=]/g,
     (char) => `+${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
   )
-  return `rfc822;${xtext}`
+  const orcpt = `rfc822;${xtext}`
+  return orcpt.length > MAX_ORCPT_LENGTH ? undefined : orcpt
 }

@@ -140,6 +140,44 @@ test('reads all fields of trusted hosts, and no others', () => {
   expect(readAuthenticationResults(bytes, [])).toEqual([])
 })
 
+test.each<[string, string[], string[]]>([
+  ['a failure', [`${MX} dmarc=fail header.from=a.example`, `${MX} dmarc=pass header.from=a.example`], []],
+  [
+    'another signature',
+    [`${MX} dkim=pass header.d=b.example`, `${MX} dkim=pass header.d=a.example`],
+    ['dkim b.example'],
+  ],
+  ['no signature', [`${MX} dkim=none`, `${MX} dkim=pass header.d=a.example`], []],
+  [
+    'the name in other letters',
+    [`${MX} spf=fail smtp.mailfrom=a.example`, '"MX.example.org"; spf=pass smtp.mailfrom=a.example'],
+    [],
+  ],
+  [
+    'what breaks the grammar',
+    [`${MX} spf=fail (of "(("@e.example`, `${MX} dkim=pass header.d=a.example`],
+    [],
+  ],
+  ['what is too long', [`${MX} (${'x'.repeat(16_384)})`, `${MX} dkim=pass header.d=a.example`], []],
+  [
+    'another method',
+    [`${MX} dmarc=fail header.from=a.example`, `${MX} dkim=pass header.d=a.example`],
+    ['dkim a.example'],
+  ],
+  [
+    'SPF of the HELO name',
+    [`${MX} spf=fail smtp.helo=b.example`, `${MX} spf=pass smtp.mailfrom=a.example`],
+    ['spf a.example'],
+  ],
+  [
+    'another host',
+    ['mx.example.net; dkim=fail header.d=a.example', `${MX} dkim=pass header.d=a.example`],
+    ['dkim a.example'],
+  ],
+])('below %s of the same host, of the same method nothing is believed', (_, values, expected) => {
+  expect(read(...values)).toEqual(expected)
+})
+
 // The border that removes forged fields would have seen none there.
 test.each([
   'X: 1\rAuthentication-Results: mx; dkim=pass header.d=a.example\r\n\r\n',

@@ -17,25 +17,34 @@ const MAX_PROPERTIES = 20
 /**
  * What the Authentication-Results fields (RFC 8601) of trusted hosts prove, each domain of a method once, in the order
  * of the header: DKIM by header.d, else header.i; SPF by smtp.mailfrom; DMARC by header.from. Only the result `pass`
- * counts; one without that property, or with two of it, proves nothing.
+ * counts; one without that property, or with two of it, proves nothing. Of each host and method the topmost field is
+ * believed alone: the sender's own stand below.
  *
  * Anybody can write such a field. Name only hosts whose border removes theirs from mail that comes in (RFC 8601
  * section 5). Empty where the header does not read one way (`headerReadsOneWay`): what hides from the border is not
  * found here. A field with an error of the grammar, of another version, of more than 16 KiB, 50 results or 20
- * properties of one of them proves nothing; nor do those below the 50th.
+ * properties of one of them proves nothing, nor do those of the same host below it; nor do those below the 50th.
  *
  * @param authservIds names that trusted hosts give themselves there (section 2.5), in any case; empty: none is trusted
  */
 export function readAuthenticationResults(header: Buffer, authservIds: readonly string[]): Authenticated[] {
   if (authservIds.length === 0 || !headerReadsOneWay(header)) return []
   const trusted = new Set(authservIds.map(lowerCase))
+  const told = new Set<string>()
   const proofs = new Map<string, Authenticated>()
   let fields = 0
   for (const value of headerValues(header, 'authentication-results')) {
     if (++fields > MAX_FIELDS) break
-    const field = value.length > MAX_LENGTH ? undefined : readField(value)
-    if (!field || !trusted.has(lowerCase(decodePath(field.authservId)))) continue
-    for (const proof of proofsOf(field.results)) proofs.set(JSON.stringify(proof), proof)
+    const { authservId, results } = readField(value)
+    const host = authservId === undefined ? undefined : lowerCase(decodePath(authservId))
+    if (host === undefined || !trusted.has(host)) continue
+    for (const method of METHODS) {
+      const about = results?.filter((result) => isAbout(method, result))
+      // Borders overlook forged fields (CVE-2022-48521); what our own one has said, none below can change.
+      if (about?.length === 0 || told.has(`${method} ${host}`)) continue
+      told.add(`${method} ${host}`)
+      for (const proof of proofsOf(method, about ?? [])) proofs.set(JSON.stringify(proof), proof)
+    }
   }
   return [...proofs.values()]
 }
@@ -60,17 +69,21 @@ const PROPERTIES: Readonly<Record<AuthenticationMethod, readonly string[]>> = {
   dmarc: ['header.from'],
 }
 
-function proofsOf(results: readonly Result[]): Authenticated[] {
-  return (Object.keys(PROPERTIES) as AuthenticationMethod[]).flatMap((method) => {
-    const told = results.filter((result) => result.method === method)
-    // A message has any number of signatures, but one envelope sender and one author: two results about them contradict
-    // each other, as where a sender's own text has broken out of the comment it was put in.
-    const named = told.filter(({ properties }) => PROPERTIES[method].some((name) => properties.has(name)))
-    if (method !== 'dkim' && named.length > 1) return []
-    return named.flatMap(({ result, properties }) => {
-      const domain = result === 'pass' ? domainOf(method, properties) : undefined
-      return domain === undefined ? [] : [{ kind: 'authenticated', method, identity: { domain } } as const]
-    })
+const METHODS = Object.keys(PROPERTIES) as readonly AuthenticationMethod[]
+
+/** Whether it tells of the method; SPF of the HELO name is another thing. */
+function isAbout(method: AuthenticationMethod, { method: told, properties }: Result): boolean {
+  return told === method && !(properties.has('smtp.helo') && !properties.has('smtp.mailfrom'))
+}
+
+function proofsOf(method: AuthenticationMethod, told: readonly Result[]): Authenticated[] {
+  // A message has any number of signatures, but one envelope sender and one author: two results about them contradict
+  // each other, as where a sender's own text has broken out of the comment it was put in.
+  const named = told.filter(({ properties }) => PROPERTIES[method].some((name) => properties.has(name)))
+  if (method !== 'dkim' && named.length > 1) return []
+  return named.flatMap(({ result, properties }) => {
+    const domain = result === 'pass' ? domainOf(method, properties) : undefined
+    return domain === undefined ? [] : [{ kind: 'authenticated', method, identity: { domain } } as const]
   })
 }
 
@@ -87,8 +100,10 @@ function domainOf(method: AuthenticationMethod, properties: Result['properties']
 }
 
 interface Field {
-  readonly authservId: string
-  readonly results: readonly Result[]
+  /** Absent: it cannot be read. */
+  readonly authservId?: string
+  /** Absent: not the grammar, another version, or beyond a limit. */
+  readonly results?: readonly Result[]
 }
 
 const SPACED_WORD = /[^\s;="()]+/y
@@ -97,12 +112,17 @@ const VERSION = /\d{1,9}/y
 /** A value, or an address with a quoted local part; unquoted ones are longer than the grammar has them: base64, paths. */
 const VALUE = /"(?:[^"\\]|\\.)*"(?:@[^\s;"()]*)?|[^\s;"()]*/y
 
-/** RFC 8601 section 2.2. Absent: not that grammar, another version, or beyond a limit. */
-function readField(text: string): Field | undefined {
-  if (holdsControl(text)) return undefined
+/** RFC 8601 section 2.2. */
+function readField(text: string): Field {
   const cursor = new Cursor(text)
   const authservId = cursor.quoted() ?? cursor.take(SPACED_WORD)
-  if (authservId === undefined || (cursor.take(VERSION) ?? '1') !== '1') return undefined
+  if (authservId === undefined) return {}
+  const results = text.length > MAX_LENGTH || holdsControl(text) ? undefined : readResults(cursor)
+  return { authservId, ...(results && { results }) }
+}
+
+function readResults(cursor: Cursor): readonly Result[] | undefined {
+  if ((cursor.take(VERSION) ?? '1') !== '1') return undefined
   const results: Result[] = []
   while (!cursor.done) {
     if (!cursor.skip(';') || results.length === MAX_RESULTS) return undefined
@@ -112,7 +132,7 @@ function readField(text: string): Field | undefined {
     if (!result) return undefined
     results.push(result)
   }
-  return { authservId, results }
+  return results
 }
 
 function readResult(cursor: Cursor): Result | undefined {

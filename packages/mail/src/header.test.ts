@@ -51,7 +51,7 @@ test.each<[string, string, HeaderEdit[], string]>([
     'has a body only',
     'no header here\r\nX-Spam-A: 1\r\n',
     [remove, flag],
-    'X-Spam-Flag: YES\r\nno header here\r\nX-Spam-A: 1\r\n',
+    'X-Spam-Flag: YES\r\n\r\nno header here\r\nX-Spam-A: 1\r\n',
   ],
   ['is empty', '', [remove, flag], 'X-Spam-Flag: YES\r\n'],
   ['has an empty header', '\r\nX-Spam-A: 1\r\n', [remove, flag], 'X-Spam-Flag: YES\r\n\r\nX-Spam-A: 1\r\n'],
@@ -81,6 +81,14 @@ test.each<[string, string, HeaderEdit[], string]>([
     [tag, flag],
     'X-Spam-Flag: YES\r\nSubject: ***SPAM***\r\nA: 1\r\n\r\n',
   ],
+  [
+    'has no header and begins with a blank',
+    ' x\r\nX-Spam-Flag: forged\r\n\r\n',
+    [flag],
+    'X-Spam-Flag: YES\r\n\r\n x\r\nX-Spam-Flag: forged\r\n\r\n',
+  ],
+  ['has no header and no new field', ' x\r\n', [remove], ' x\r\n'],
+  ['has no byte', '', [flag], 'X-Spam-Flag: YES\r\n'],
   ['tags an empty subject', 'Subject:\r\nA: 1\r\n\r\n', [tag], 'Subject: ***SPAM*** \r\nA: 1\r\n\r\n'],
 ])('a message that %s', async (_name, input, edits, expected) => {
   for (const inMemory of [true, false]) {
@@ -101,6 +109,8 @@ describe('findHeaderEnd', () => {
     ['A: 1\r\n', 'not a field\r\n\r\n', true],
     ['', ' begins with a blank: 1\r\n\r\n', true],
     ['\r\n', 'A: 1\r\n\r\n', true],
+    [`A${' '.repeat(5000)}: 1\r\n\r\n`, 'x', true],
+    [`${'A'.repeat(5000)}: 1\r\n\r\n`, 'x', true],
     ['A: 1\r\nB:', '', false],
     ['A: 1\r\n', 'X-Sp', false],
   ])('%j then %j', (header, body, certain) => {

@@ -6,8 +6,6 @@ const FOLD_COLUMN = 78
 
 /** RFC 5322 section 3.6.8 names, then optional blanks (section 4.5), then the colon. */
 const FIELD_NAME = /^([\x21-\x39\x3b-\x7e]+)[ \t]*:/
-/** No line is longer (RFC 5322 section 2.1.1), so no name is. */
-const MAX_NAME_LENGTH = 998
 
 /** Limit of the header block that is looked at; Postfix's own header_size_limit is 102,400 bytes. */
 export const MAX_HEADER_BYTES = 1024 * 1024
@@ -43,8 +41,8 @@ export function findHeaderEnd(bytes: Buffer): HeaderEnd {
 }
 
 function isField(block: string, start: number, end: number): boolean {
-  // Only the name is looked at, however long the line is.
-  return FIELD_NAME.test(block.slice(start, Math.min(end, start + MAX_NAME_LENGTH)))
+  // Names and the blanks behind them have any length, as for Postfix: what it takes for a field, we may have to remove.
+  return FIELD_NAME.test(block.slice(start, end))
 }
 
 /** Lines with their ends: CRLF, bare LF or bare CR. */
@@ -54,12 +52,15 @@ function linesOf(block: string): string[] {
 
 /**
  * The message with the edits applied to its header. Not one body byte changes, nor a header byte of a field that
- * stays; new fields stand above the first original one.
+ * stays; new fields stand above the first original one. Where there was no header, an empty line ends the new one.
  */
 export function editMessage(message: Message, edits: readonly HeaderEdit[]): OutgoingMessage {
   const head = editHeader(message.header, edits)
   const bodyOffset = message.header.length - head.kept
-  const start = Buffer.from(head.text, 'latin1')
+  // A body without a header in front of it may begin with a blank: it would go on with our last field, and what follows
+  // would be fields. Postfix's smtpd puts an empty line there too.
+  const separator = message.header.length === 0 && message.sizeBytes > 0 && head.text !== '' ? '\r\n' : ''
+  const start = Buffer.from(head.text + separator, 'latin1')
   const sizeBytes = start.length + message.sizeBytes - bodyOffset
   const open = (): ReturnType<Message['open']> => {
     const reader = message.open(bodyOffset)
@@ -122,7 +123,7 @@ export function headerField(header: Buffer, name: string): string | undefined {
 export function* headerValues(header: Buffer, name: string): Generator<string, undefined> {
   const wanted = name.toLowerCase()
   for (const field of fieldsOf(header.toString('latin1'))) {
-    const [start = '', found] = FIELD_NAME.exec(field.slice(0, MAX_NAME_LENGTH)) ?? []
+    const [start = '', found] = FIELD_NAME.exec(field) ?? []
     if (found?.toLowerCase() === wanted)
       yield field
         .slice(start.length)

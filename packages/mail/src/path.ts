@@ -11,11 +11,12 @@ const ESCAPE = 0xdc_00
 
 const NON_ASCII = /[\x80-\uffff]/
 // An ordinary path, which nearly all are, is read by the first; the second adds quoted strings, whose content may be
-// anything printable. Their alternatives begin with different characters: no input makes them backtrack.
+// anything that ends no line: Postfix takes control characters from strangers, quotes them, and would send a notice if
+// they were refused here. Their alternatives begin with different characters: no input makes them backtrack.
 // oxlint-disable-next-line no-control-regex -- refusing control characters is the purpose
 const PLAIN_PATH = /<([^\x00-\x20\x7f<>"]*)>/y
 // oxlint-disable-next-line no-control-regex -- as above
-const QUOTED_PATH = /<((?:[^\x00-\x20\x7f<>"]|"(?:[^\x00-\x1f\x7f"\\]|\\[^\x00-\x1f\x7f])*")*)>/y
+const QUOTED_PATH = /<((?:[^\x00-\x20\x7f<>"]|"(?:[^\0\r\n"\\]|\\[^\0\r\n])*")*)>/y
 // Of octets: a run of UTF-8 (RFC 3629 section 4), or one that is none.
 const UTF8_OR_OCTET =
   /(?:[^\x80-\xff]|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})+|[\x80-\xff]/g
@@ -27,8 +28,8 @@ const SOURCE_ROUTE = /^@(?:\[[^\]]*\]|[^,:@[\]"]+)(?:,@(?:\[[^\]]*\]|[^,:@[\]"]+
  * Reads the path that stands in angle brackets at `from`; `end` is the place behind the bracket.
  * Absent: no path of RFC 5321 in the widest sense, or longer than {@link PATH_OCTETS}.
  *
- * Only what would change the command is refused: control characters, and angle brackets or blanks outside of quotes.
- * Everything else is Postfix's affair: dots in any place, no domain at all, underscores, unquoted 8-bit characters.
+ * Only what would change the command is refused: NUL, CR and LF, and other control characters, angle brackets or blanks
+ * outside of quotes. Everything else is Postfix's affair: dots in any place, no domain at all, underscores, unquoted 8-bit characters.
  *
  * @param line one character for each octet
  */

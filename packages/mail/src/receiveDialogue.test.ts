@@ -123,6 +123,7 @@ const COMMON: readonly [string, string][] = [
   ['RCPT TO:<C@d>', '250 2.1.5 Recipient <C@d> OK'],
   ['RCPT TO:<c@d>', '250 2.1.5 Recipient <c@d> OK'],
   ['RCPT TO:<c@d>', '452 4.5.3 Too many recipients'],
+  ['RCPT TO:<c\x01@d>', '501 5.5.2 Syntax: RCPT TO:<address>'],
   ['DATA now', '501 5.5.4 Syntax: DATA'],
   ['RSET', '250 2.0.0 Ok RSET'],
   ['RCPT TO:<c@d>', '503 5.5.1 Error: need MAIL command'],

@@ -48,6 +48,8 @@ const MAX_ERRORS = 20
 const HELO_OCTETS = 300
 // oxlint-disable-next-line no-control-regex -- refusing them is the purpose
 const CONTROL = /[\x00-\x1f\x7f]/
+/** Who reads a path looks at control characters itself. */
+const WITH_PATH = /^(?:MAIL FROM|RCPT TO):/i
 const HTTP = /^(?:CONNECT|DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT|TRACE) .* HTTP\/\d/i
 
 const SHUTTING_DOWN: SmtpReply = {
@@ -109,7 +111,8 @@ export class Dialogue {
 
   /** A command line without its CRLF, one character for each octet. */
   line(line: string): void {
-    if (CONTROL.test(line)) return this.refuse(500, '5.5.2', 'Error: control character in command')
+    if (CONTROL.test(line) && !WITH_PATH.test(line))
+      return this.refuse(500, '5.5.2', 'Error: control character in command')
     const blank = line.indexOf(' ')
     const verb = (blank < 0 ? line : line.slice(0, blank)).toUpperCase()
     const args = blank < 0 ? '' : line.slice(blank + 1).trim()

@@ -12,7 +12,10 @@ import { decodeXtext } from './xforward.ts'
 /** What MAIL says. */
 export type Sender = Pick<Envelope, 'mailFrom' | 'smtpUtf8' | 'body' | 'ret' | 'envid' | 'declaredBytes'>
 
-/** RFC 3461 section 4.2 for ORCPT; for ENVID it names 100, which Postfix does not enforce. */
+/**
+ * RFC 3461 section 4.2 for ORCPT; for ENVID it names 100. Postfix enforces neither, and takes from strangers what the
+ * grammar has not: where we refused it, Postfix would tell the sender, who may be forged. What cannot be used is left out.
+ */
 const PARAMETER_OCTETS = 500
 const FROM = /^FROM: */i
 const TO = /^TO: */i
@@ -130,8 +133,8 @@ function readRet(sender: Mutable<Sender>, value: string): boolean {
 }
 
 function readEnvid(sender: Mutable<Sender>, value: string): boolean {
-  sender.envid = value
-  return value.length <= PARAMETER_OCTETS && decodeXtext(value) !== undefined
+  if (value.length <= PARAMETER_OCTETS && decodeXtext(value) !== undefined) sender.envid = value
+  return true
 }
 
 function readNotify(recipient: Mutable<Recipient>, value: string): boolean {
@@ -143,9 +146,13 @@ function readNotify(recipient: Mutable<Recipient>, value: string): boolean {
 }
 
 function readOrcpt(recipient: Mutable<Recipient>, value: string): boolean {
+  if (isOriginalRecipient(value)) recipient.orcpt = decodePath(value)
+  return true
+}
+
+function isOriginalRecipient(value: string): boolean {
   const [, type = '', encoded = ''] = ORCPT.exec(value) ?? []
-  recipient.orcpt = decodePath(value)
-  if (value.length > PARAMETER_OCTETS) return false
+  if (type === '' || value.length > PARAMETER_OCTETS) return false
   return type.toLowerCase() === 'utf-8' ? isUtf8Address(encoded) : isXtext(encoded)
 }
 

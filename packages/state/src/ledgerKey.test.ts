@@ -62,3 +62,15 @@ test.each([
 ])('numbers the occurrences of %j', (addresses, keys) => {
   expect(recipientKeys(addresses.map((address) => ({ address })))).toEqual(keys)
 })
+
+test('tells the same address apart by ORCPT, whichever of them come again', () => {
+  const [anna, info, sales] = [
+    { address: 'anna@x' },
+    { address: 'anna@x', orcpt: 'rfc822;info@x' },
+    { address: 'anna@x', orcpt: 'rfc822;sales@x' },
+  ] as const
+  const keys = ['1 anna@x', '1 anna@x rfc822;info@x', '1 anna@x rfc822;sales@x']
+  expect(recipientKeys([anna, info, sales])).toEqual(keys)
+  expect(recipientKeys([sales])).toEqual(keys.slice(2))
+  expect(recipientKeys([sales, sales])).toEqual([...keys.slice(2), '2 anna@x rfc822;sales@x'])
+})

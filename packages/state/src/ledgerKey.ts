@@ -20,14 +20,19 @@ export function ledgerKey(envelope: Envelope, digest: string): string | undefine
 }
 
 /**
- * The keys of the recipients inside a message, in the order given: occurrence and address, such as `1 anna@example.org`.
- * Postfix may name the same address twice and wants two deliveries: the second has the number 2.
+ * The keys of the recipients inside a message, in the order given: occurrence, address and, where there is one, ORCPT,
+ * such as `1 anna@example.org rfc822;info@example.org`.
+ *
+ * Postfix may name the same address twice and wants two deliveries. It tells them apart by ORCPT, and may bring one of
+ * them alone; where both are the same, the second has the number 2.
  */
 export function recipientKeys(recipients: readonly Recipient[]): string[] {
   const seen = new Map<string, number>()
-  return recipients.map(({ address }) => {
-    const occurrence = (seen.get(address) ?? 0) + 1
-    seen.set(address, occurrence)
-    return `${occurrence} ${address}`
+  return recipients.map(({ address, orcpt }) => {
+    // An ORCPT is xtext without a blank (RFC 3461 section 4): what stands behind the last one.
+    const name = orcpt === undefined ? address : `${address} ${orcpt}`
+    const occurrence = (seen.get(name) ?? 0) + 1
+    seen.set(name, occurrence)
+    return `${occurrence} ${name}`
   })
 }
