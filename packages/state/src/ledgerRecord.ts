@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { CATEGORIES } from '@ecluse/core'
-import { LEDGER_OUTCOMES, type LedgerResult } from './ledger.ts'
+import { LEDGER_OUTCOMES, type LedgerOutcome, type LedgerResult } from './ledger.ts'
 
 /** No line is longer, its newline included. */
 export const MAX_LINE_BYTES = 256 * 1024
@@ -111,18 +111,22 @@ function itemFields({ recipient, result, reservedId }: LedgerItem): unknown[] {
 
 function readItem(fields: unknown): LedgerItem | undefined {
   if (!Array.isArray(fields)) return undefined
-  const [recipient, second, code, enhanced, text, queuedAs = null, filed] = fields as unknown[]
+  const [recipient, second, ...rest] = fields as unknown[]
   if (typeof recipient !== 'string') return undefined
-  if (fields.length === 2) return typeof second === 'string' ? { recipient, reservedId: second } : undefined
+  if (rest.length === 0) return typeof second === 'string' ? { recipient, reservedId: second } : undefined
   const outcome = LEDGER_OUTCOMES.find((each) => each === second)
-  if (outcome === undefined || typeof code !== 'number') return undefined
-  if (typeof enhanced !== 'string' || typeof text !== 'string') return undefined
+  const result = outcome && readResult(outcome, rest)
+  return result && { recipient, result }
+}
+
+function readResult(
+  outcome: LedgerOutcome,
+  [code, enhanced, text, queuedAs = null, filed]: readonly unknown[],
+): LedgerResult | undefined {
+  if (typeof code !== 'number' || typeof enhanced !== 'string' || typeof text !== 'string') return undefined
   if (queuedAs !== null && typeof queuedAs !== 'string') return undefined
   const category = CATEGORIES.find((each) => each === filed)
   if (filed !== undefined && category === undefined) return undefined
   const reply = { code, enhanced, text }
-  return {
-    recipient,
-    result: { reply, outcome, ...(queuedAs !== null && { queuedAs }), ...(category && { category }) },
-  }
+  return { reply, outcome, ...(queuedAs !== null && { queuedAs }), ...(category && { category }) }
 }
