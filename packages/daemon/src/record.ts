@@ -13,7 +13,8 @@ import {
   listSymbol,
 } from '@ecluse/core'
 import type { LedgerResult } from '@ecluse/state'
-import type { Outcome, StageTimes } from './pipeline.ts'
+import type { Outcome } from './pipeline.ts'
+import type { StageTimes } from './stageTimes.ts'
 
 /** What one scanner said, as a metric label. */
 export const SCAN_VERDICTS = ['clean', 'virus', 'spam', 'unchecked', 'error', 'timeout'] as const
