@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import type { Category, Envelope, Recipient } from '@ecluse/core'
+import { formatDate, type Category, type Envelope, type Recipient } from '@ecluse/core'
 import type { OutgoingMessage } from '@ecluse/mail'
 import { isBlocked, type QuarantineEntry } from './record.ts'
 
@@ -69,7 +69,7 @@ export function resentFields(recipients: readonly Recipient[], { id, hostname, d
   return [
     `Resent-From: <postmaster@${hostname}>`,
     `Resent-To: ${to}`,
-    `Resent-Date: ${date.toUTCString().replace('GMT', '+0000')}`,
+    `Resent-Date: ${formatDate(date)}`,
     `Resent-Message-ID: <${id}.${date.getTime()}@${hostname}>`,
     '',
   ].join('\r\n')
