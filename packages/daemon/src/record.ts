@@ -35,6 +35,7 @@ export interface Handled {
   readonly header?: Buffer
 }
 
+/** What became of one recipient; one entry of `recipients` in the log. */
 export interface RecipientRecord {
   readonly address: string
   readonly category: Category

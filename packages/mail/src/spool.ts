@@ -6,6 +6,7 @@ import { Readable } from 'node:stream'
 import { FilterError, type Message } from '@ecluse/core'
 import { MAX_HEADER_BYTES, findHeaderEnd, type HeaderEnd } from './header.ts'
 
+/** Where messages are, and from which size on in a file. */
 export interface SpoolOptions {
   readonly directory: string
   /** A message up to this size stays in memory, a larger one goes to a file. */
@@ -34,6 +35,7 @@ export interface SpoolWriter {
   discard(): Promise<void>
 }
 
+/** Holds messages while they are looked at. */
 export interface Spool {
   /**
    * Removes what a killed process left, once, at the start.
@@ -54,6 +56,7 @@ export interface Spool {
 const WRITE_BEHIND_BYTES = 256 * 1024
 const READ_BYTES = 128 * 1024
 
+/** A spool in one folder; nothing is touched before `prepare`. */
 export function createSpool(options: SpoolOptions): Spool {
   const { directory } = options
   const check = async (): Promise<void> => {

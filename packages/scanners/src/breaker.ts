@@ -26,6 +26,7 @@ export interface CircuitChange {
   readonly error?: FilterError
 }
 
+/** What {@link Breakers} work with. */
 export interface BreakerOptions {
   /** Milliseconds of any clock that only goes forward. */
   readonly now: () => number
