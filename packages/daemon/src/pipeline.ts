@@ -47,8 +47,16 @@ export interface Outcome {
 }
 
 /**
- * The life of one message between spool and reply. Nothing is answered 2xx before Postfix has it, the quarantine
- * is durable, or a rule discards.
+ * The life of one message between spool and reply:
+ *
+ * 1. `recall`: who is done by an earlier try gets the same reply again
+ * 2. `judge`: scanners and policy decide for each recipient; so far nothing has happened that others could see
+ * 3. `keepCopy`: what must be kept is durable in the quarantine
+ * 4. `deliver`: the copies go to the next hop
+ * 5. one reply for each recipient
+ *
+ * What is done for good is recorded before it is answered. Nothing is answered 2xx before Postfix has it, the
+ * quarantine is durable, or a rule discards.
  *
  * @throws FilterError when a stage before the first delivery failed: then nothing has been delivered
  */
@@ -74,9 +82,9 @@ interface Try {
 }
 
 /** Deals with the recipients that are not done. */
-async function processRest(parts: PipelineParts, arrived: Case, attempt: Try): Promise<Outcome> {
+async function processRest(parts: PipelineParts, arrived: Case, current: Try): Promise<Outcome> {
   const { envelope, message, receivedAt } = arrived
-  const { recollection, signal, times } = attempt
+  const { recollection, signal, times } = current
   const { done } = recollection
   const known = { replayed: done, unknowable: recollection.blind, times }
   const rest = done.size === 0 ? envelope : withoutDone(envelope, done)
@@ -85,9 +93,9 @@ async function processRest(parts: PipelineParts, arrived: Case, attempt: Try): P
   const idFor = (of: readonly Decision[]): string | undefined => recollection.reservedId(keptFor(of))
   const judgement = await judge(parts, { envelope: rest, message, receivedAt, idFor }, signal, times)
   const { scans, decisions } = judgement
-  const quarantine = await keepCopy(parts.quarantine, { judgement, message }, attempt)
+  const quarantine = await keepCopy(parts.quarantine, { judgement, message }, current)
   if (isSettled(rest, decisions)) await recollection.record(blockedResults(decisions, message.id))
-  const { deliveries, forgotten } = await deliver(parts.reinjector, { judgement, message }, attempt)
+  const { deliveries, forgotten } = await deliver(parts.reinjector, { judgement, message }, current)
 
   const fresh = freshReplies(decisions, deliveries, message.id)
   return {
