@@ -32,6 +32,13 @@ test('goes to the blocked recipients, with the original envelope', () => {
 
 const DEFERRING: Policy = { ...POLICY, destiny: { ...POLICY.destiny, spam: 'tempfail' } }
 
+test('goes to those whom we refused, too', () => {
+  const refusing: Policy = { ...POLICY, destiny: { ...POLICY.destiny, spam: 'reject' } }
+  expect(recipients(releasePlan(entry({ policies: [refusing, LENIENT] })))).toEqual([
+    { address: 'anna@example.org' },
+  ])
+})
+
 test('goes to nobody for whom Postfix comes again, unless they are named', () => {
   const one = entry({ policies: [DEFERRING] })
   expect(recipients(releasePlan(one))).toEqual([{ address: 'bob@example.org' }])
