@@ -45,7 +45,8 @@ export interface Case {
 /** What shall become of one message, and why. Lists with one entry for each recipient are in RCPT TO order. */
 export interface Judgement {
   readonly context: MarkContext
-  readonly rules: MailRules
+  /** Those of this message. */
+  readonly mailRules: MailRules
   /** Addresses of From:; empty also where nobody asks, see {@link Rules.wantsAuthors}. */
   readonly authors: readonly string[]
   /** Of the scanners that somebody wants, in the order of the configuration. */
@@ -55,16 +56,23 @@ export interface Judgement {
   readonly decisions: readonly Decision[]
   /** The copies to hand over; empty: nobody gets the message. */
   readonly plan: readonly Delivery[]
+  /** Of the stages so far; whoever goes on adds to them. */
+  readonly times: StageTimes
 }
 
-/** The first half of it, without any effect: scanners and policy, up to the copies that would be handed over. */
+/**
+ * The first half of a message's life, without any effect: scanners and policy, up to the copies that would be handed over.
+ * A scanner that fails is a result; when `signal` aborts while they are asked, each that has not answered has failed.
+ *
+ * @throws FilterError E_ABORTED when `signal` aborts in the midst of looking rules up
+ */
 export async function judge(
   parts: JudgeParts,
   { envelope, message, receivedAt, idFor }: Case,
   signal: AbortSignal,
-  times: StageTimes = {},
 ): Promise<Judgement> {
   const { hostname, alertHeader, rules } = parts
+  const times: StageTimes = {}
   const clock = stopwatch()
   const authors = rules.wantsAuthors ? readAuthors(message.header) : []
   const mailRules = await inTurns(rules.mailInSteps(envelope, authors), signal)
@@ -97,7 +105,7 @@ export async function judge(
   const context = { id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
   const plan = planDeliveries(decisions, context)
   times.decide = clock()
-  return { context, rules: mailRules, authors, scans, proofs, decisions, plan }
+  return { context, mailRules, authors, scans, proofs, decisions, plan, times }
 }
 
 /** A step for each recipient: a lookup may take long, and there may be many. */
@@ -139,7 +147,7 @@ function assessOnce(scans: readonly ScanResult[]): (policy: Policy) => Assessmen
 }
 
 /**
- * Whether something can become of the message. Over SMTP, with one reply for all, it comes again when one recipient is
+ * Whether what is decided can stand. Over SMTP, with one reply for all, it comes again when one recipient is
  * deferred, or refused and another is not: each new try would make one more copy in quarantine.
  */
 export function isSettled({ protocol }: Envelope, decisions: readonly Decision[]): boolean {

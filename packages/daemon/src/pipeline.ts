@@ -67,7 +67,7 @@ export async function processMessage(
 ): Promise<Outcome> {
   const recollection = await recall(parts.ledger, arrived, signal)
   try {
-    return await processRest(parts, arrived, { recollection, signal, times: {} })
+    return await processRest(parts, arrived, { recollection, signal })
   } finally {
     recollection.end()
   }
@@ -77,22 +77,21 @@ export async function processMessage(
 interface Try {
   readonly recollection: Recollection
   readonly signal: AbortSignal
-  /** Filled in stage by stage. */
-  readonly times: StageTimes
 }
 
 /** Deals with the recipients that are not done. */
 async function processRest(parts: PipelineParts, arrived: Case, current: Try): Promise<Outcome> {
   const { envelope, message, receivedAt } = arrived
-  const { recollection, signal, times } = current
+  const { recollection, signal } = current
   const { done } = recollection
-  const known = { replayed: done, unknowable: recollection.blind, times }
+  const known = { replayed: done, unknowable: recollection.blind }
   const rest = done.size === 0 ? envelope : withoutDone(envelope, done)
-  if (rest.recipients.length === 0) return { replies: repliesOf(envelope, done), ...NOTHING_LEFT, ...known }
+  if (rest.recipients.length === 0)
+    return { replies: repliesOf(envelope, done), times: {}, ...NOTHING_LEFT, ...known }
 
   const idFor = (of: readonly Decision[]): string | undefined => recollection.reservedId(keptFor(of))
-  const judgement = await judge(parts, { envelope: rest, message, receivedAt, idFor }, signal, times)
-  const { scans, decisions } = judgement
+  const judgement = await judge(parts, { envelope: rest, message, receivedAt, idFor }, signal)
+  const { scans, decisions, times } = judgement
   const quarantine = await keepCopy(parts.quarantine, { judgement, message }, current)
   if (isSettled(rest, decisions)) await recollection.record(blockedResults(decisions, message.id))
   const { deliveries, forgotten } = await deliver(parts.reinjector, { judgement, message }, current)
@@ -104,6 +103,7 @@ async function processRest(parts: PipelineParts, arrived: Case, current: Try): P
     deliveries,
     replies: repliesOf(envelope, done, fresh),
     forgotten,
+    times,
     ...quarantine,
     ...known,
   }
@@ -134,9 +134,9 @@ interface Judged {
 async function keepCopy(
   store: QuarantineStore,
   { judgement, message }: Judged,
-  { recollection, signal, times }: Try,
+  { recollection, signal }: Try,
 ): Promise<Pick<Outcome, 'quarantineId'>> {
-  const { context, decisions } = judgement
+  const { context, decisions, times } = judgement
   const recipients = keptFor(decisions)
   if (recipients.length === 0) return {}
   const clock = stopwatch()
@@ -150,9 +150,9 @@ async function keepCopy(
 async function deliver(
   reinjector: Reinjector,
   { judgement, message }: Judged,
-  { recollection, signal, times }: Try,
+  { recollection, signal }: Try,
 ): Promise<Pick<Outcome, 'deliveries' | 'forgotten'>> {
-  const { context, decisions, plan } = judgement
+  const { context, decisions, plan, times } = judgement
   const forgotten: FilterError[] = []
   const deliveries = new Map<Recipient, DeliveryResult>()
   if (plan.length === 0) return { deliveries, forgotten }

@@ -137,7 +137,7 @@ function quarantineWhy(decision: Decision): string {
 function sendersOf(decision: Decision, context: RecipientContext): ExplainedRecipient['senders'] {
   const { judgement, rules, places } = context
   const { listed, points } = decision.sender
-  const { matches } = judgement.rules.standingFor(decision.recipient.address, judgement.proofs)
+  const { matches } = judgement.mailRules.standingFor(decision.recipient.address, judgement.proofs)
   const bypassed = decision.policy.bypass.includes('spam')
   const entry = (found: SenderMatch): ExplainedSenderEntry => {
     const { action, score, unauthenticated = false } = rules.senders.rules[found.rule] ?? {}
