@@ -52,6 +52,7 @@ export interface Command {
   run(args: Arguments, around: Surroundings): Promise<number>
 }
 
+/** `--config`, of every command that needs a configuration. */
 export const CONFIG_OPTION: CommandOption = { type: 'string', doc: 'The configuration file.' }
 
 /**

@@ -1,6 +1,7 @@
 import {
   idleAddresses,
   idleNetworks,
+  listsOf,
   type Config,
   type IdleEntry,
   type KeyPath,
@@ -32,29 +33,6 @@ export function listWarnings(config: Config, files: ListFiles): Warning[] {
       ...describeFirst(strange, (entry) => ({ path: pathOf(entry), ...misread(entry) }), OF_ONE_LIST),
     ]
   })
-}
-
-interface List {
-  readonly texts: readonly string[]
-  readonly path: KeyPath
-  /** Whether it has networks, or else addresses. */
-  readonly clients: boolean
-}
-
-function* listsOf({ policies, senders }: Config): Iterable<List> {
-  for (const [index, { when }] of policies.entries()) {
-    for (const condition of ['clients', 'senders', 'recipients'] as const) {
-      const texts = when[condition]
-      const path = ['policies', index, 'when', condition]
-      if (texts) yield { texts, path, clients: condition === 'clients' }
-    }
-  }
-  for (const [index, rule] of senders.entries()) {
-    for (const side of ['senders', 'recipients'] as const) {
-      const texts = rule[side]
-      if (texts) yield { texts, path: ['senders', index, side], clients: false }
-    }
-  }
 }
 
 interface PlacedEntry {

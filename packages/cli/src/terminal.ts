@@ -16,6 +16,17 @@ export function escapeControls(text: string): string {
   })
 }
 
+/** JSON for scripts and for terminals: what is invisible is escaped, the values are the same. */
+export function visibleJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, undefined, indent).replace(INVISIBLE, (char) => {
+    if (char === '\n') return char
+    return Array.from(
+      { length: char.length },
+      (_, index) => `\\u${char.charCodeAt(index).toString(16).padStart(4, '0')}`,
+    ).join('')
+  })
+}
+
 /** `FILE:LINE:COLUMN: WHAT (HINT)`, as far as these are known; one line, without line end. */
 export function describeError({ message, hint, place }: FilterError): string {
   const { file, line, column } = place ?? {}

@@ -64,26 +64,3 @@ export function* addressListInSteps(
     },
   }
 }
-
-/** An entry that changes nothing, and the one before it with the same key. */
-export interface DuplicateEntry {
-  readonly entry: ListEntry
-  readonly first: ListEntry
-}
-
-/**
- * The entries of an address list whose key stands there already, with or without `!`, in their order.
- *
- * @throws FilterError E_CONFIG as {@link compileAddressList}.
- */
-export function duplicateAddresses(entries: readonly ListEntry[]): DuplicateEntry[] {
-  const patterns = patternPool()
-  const seen = new Map<string, ListEntry>()
-  return entries.flatMap((entry) => {
-    const { key } = readAddressEntry(entry, patterns)
-    const first = seen.get(key)
-    if (first !== undefined) return [{ entry, first }]
-    seen.set(key, entry)
-    return []
-  })
-}

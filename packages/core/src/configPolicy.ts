@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import {
+  BLEMISHES,
   DESTINIES,
   SCORE_RULES,
   type Blemish,
@@ -9,9 +10,7 @@ import {
 } from './policy.ts'
 import { CONCERNS } from './scanner.ts'
 import { choice, list, points, section, size, text } from './schema.ts'
-import { CATEGORIES, type Category } from './verdict.ts'
-
-const BLEMISHES = CATEGORIES.filter((word) => word !== 'clean')
+import type { Category } from './verdict.ts'
 
 /** `policy`. */
 export function policySection() {

@@ -1,8 +1,8 @@
 import type { Assessment } from './assess.ts'
 import type { Recipient } from './envelope.ts'
-import type { Blemish, Destiny, Policy, ScoreRule } from './policy.ts'
+import { BLEMISHES, type Blemish, type Destiny, type Policy, type ScoreRule } from './policy.ts'
 import { NOT_LISTED, type SenderStanding } from './senderLists.ts'
-import { CATEGORIES, printable, type Category } from './verdict.ts'
+import { printable, type Category } from './verdict.ts'
 
 /** What decides about one recipient beside the scanners. */
 export interface RecipientCase {
@@ -85,8 +85,6 @@ export function decide(recipient: Recipient, about: RecipientCase, assessment: A
   const quarantined = keptCategories(blemishes, policy, score).length > 0
   return { blemishes, category, destiny, quarantined, reason, ...base }
 }
-
-const BLEMISHES = CATEGORIES.filter((category) => category !== 'clean')
 
 /** What a policy does with a category by itself, `deliverAnyway` considered. */
 export function destinyOf(category: Blemish, policy: Policy): Destiny {

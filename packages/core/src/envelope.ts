@@ -36,6 +36,7 @@ export interface Client {
   readonly source?: 'LOCAL' | 'REMOTE'
 }
 
+/** LMTP (RFC 2033) has a reply for each recipient, SMTP (RFC 5321) one for all. */
 export type MailProtocol = 'lmtp' | 'smtp'
 
 /** Everything the dialogue said before DATA. */

@@ -39,6 +39,7 @@ interface OpenAnswer {
   readonly decide: (posting: Posting, key: string) => void
 }
 
+/** An empty index for that many lists. Their postings are added list by list, in ascending order. */
 export function invertedIndex(lists: number): InvertedIndex {
   // Numbers in place of objects: with a million entries that is half of the memory. The number of a posting is twice
   // its place in these two, and one more when negated. Nearly all keys stand in one list only: no array.

@@ -96,6 +96,7 @@ export interface SplitAddress {
   readonly domain: string
 }
 
+/** Splits at the last `@` outside of quotes; whatever the text, never throws. */
 export function splitAddress(address: string): SplitAddress {
   const at = address.lastIndexOf('@')
   // A quote behind it: the @ stands in a quoted local part, and there is no domain.

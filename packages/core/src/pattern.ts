@@ -110,6 +110,7 @@ export interface PatternPool {
   readonly compile: (source: string, options?: { readonly ignoreCase?: boolean }) => Pattern
 }
 
+/** An empty pool; one for all lists of a configuration. */
 export function patternPool(): PatternPool {
   const known = new Map<string, Pattern>()
   let total = 0

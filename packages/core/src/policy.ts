@@ -1,6 +1,6 @@
 import { domainKey, splitAddress } from './lookupKeys.ts'
 import type { Concern } from './scanner.ts'
-import type { Category } from './verdict.ts'
+import { CATEGORIES, type Category } from './verdict.ts'
 
 /** What is done with a message of some category; amavisd's final_*_destiny. */
 export const DESTINIES = ['pass', 'discard', 'reject', 'tempfail'] as const
@@ -12,6 +12,9 @@ export type ScoreRule = (typeof SCORE_RULES)[number]
 
 /** A category that something can be decided about. */
 export type Blemish = Exclude<Category, 'clean'>
+
+/** All of them, worst first. */
+export const BLEMISHES: readonly Blemish[] = CATEGORIES.filter((category) => category !== 'clean')
 
 /** What a virus name stands for: points in place of a virus, nothing at all, or a virus after all. */
 export type VirusMeaning = number | 'ignore' | 'virus'

@@ -47,6 +47,7 @@ export interface MailRules {
   standingFor(recipient: string, proofs: readonly Finding[]): SenderStanding
 }
 
+/** What {@link createRules} puts together. */
 export interface RuleParts extends Pick<
   Rules,
   'isLocal' | 'softBounce' | 'recipientDelimiter' | 'authservIds' | 'policies' | 'senders'

@@ -4,6 +4,7 @@ import type { Message } from './message.ts'
 import type { OptionsOf, Section } from './schema.ts'
 import type { Verdict } from './verdict.ts'
 
+/** What a scanner is shown. */
 export interface ScanRequest {
   readonly message: Message
   readonly envelope: Envelope

@@ -7,6 +7,7 @@ import type { Steps } from './steps.ts'
 import { authenticates } from './authenticate.ts'
 import type { Finding, SpamSymbol } from './verdict.ts'
 
+/** What a list does with its senders, where it does not score them. */
 export const LIST_ACTIONS = ['allow', 'block'] as const
 
 /** One entry of `senders`. Either `action` or `score` is there. */
@@ -56,6 +57,7 @@ export interface SenderStanding {
   readonly matches: readonly SenderMatch[]
 }
 
+/** The standing of a sender that no list names. */
 export const NOT_LISTED: SenderStanding = { points: 0, matches: [] }
 
 /** The points of the lists as a rule among others; amavisd's name for it. */

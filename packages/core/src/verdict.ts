@@ -61,6 +61,7 @@ export interface Verdict {
   readonly findings: readonly Finding[]
 }
 
+/** The whole message was looked at, and nothing found. */
 export const CLEAN: Verdict = { findings: [] }
 
 /** Makes a name from a scanner fit for header, log, reply and terminal: printable ASCII, no blanks at the ends, bounded. */

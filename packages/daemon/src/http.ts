@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import { formatAddress, FilterError, type Address } from '@ecluse/core'
 import type { Metrics } from './metrics.ts'
 
+/** What the paths tell. */
 export interface HttpSources {
   /** Why no mail can be taken; empty: it can. */
   readonly notReady: () => readonly string[]

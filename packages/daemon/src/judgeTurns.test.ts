@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { expect, test } from '@jest/globals'
 import type { Envelope, Message, Rules } from '@ecluse/core'
 import { rulesWith } from './daemon.testkit.ts'
-import { judge } from './pipeline.ts'
+import { judge } from './judge.ts'
 
 const header = Buffer.from('From: marie@example.com\r\n\r\n')
 const message: Message = {

@@ -223,6 +223,26 @@ describe('over SMTP', () => {
       ['<x@example.com>'],
     ])
   })
+
+  test('what would be discarded is not done while another recipient is deferred', async () => {
+    const forB = (spam: 'tempfail' | 'discard') => ({
+      name: 'b',
+      when: { recipients: ['b@example.org'] },
+      policy: { destiny: { spam } },
+    })
+    const kit = await start({ rules: rulesWith({ policies: [forB('tempfail')] }) })
+    const spam = {
+      to: ['a@example.org', 'b@example.org'],
+      protocol: 'smtp' as const,
+      content: `Subject: spam\r\n\r\n${GTUBE}\r\n`,
+    }
+    expect((await again(kit, spam)).dot).toEqual([expect.stringMatching(/^450 /)])
+    await kit.daemon.reload(async () => ({ rules: rulesWith({ policies: [forB('discard')] }) }))
+    expect((await again(kit, spam)).dot).toEqual([expect.stringMatching(/^250 2\.7\.0 Ok, discarded/)])
+    // Nothing was kept at the first try: remembered then, a would have no copy.
+    expect((await kit.metrics()).get('ecluse_ledger_replays_total')).toBe(0)
+    expect(await keptFiles(kit)).toHaveLength(1)
+  })
 })
 
 /** A disk that is full from some moment on. */

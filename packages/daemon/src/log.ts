@@ -1,7 +1,9 @@
 import type { MessageRecord } from './record.ts'
 
+/** The least urgent last: a level lets through those before it too. */
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
+/** What a line tells beside its message. `err` is written as {@link describeError} has it. */
 export type LogFields = Readonly<Record<string, unknown>>
 
 /** The log on stderr. Text from the network goes in fields, never in `message`: fields are escaped. */

@@ -8,6 +8,7 @@ export function stderrTarget(): LogTarget {
   return pino.destination({ fd: 2, sync: true })
 }
 
+/** A log of JSON objects, or of lines in amavisd's form, from `level` on. */
 export function createLog(level: LogLevel, format: 'json' | 'text', target: LogTarget): LevelledLog {
   return format === 'json' ? jsonLog(level, target) : textLog(level, target)
 }

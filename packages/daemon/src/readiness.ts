@@ -4,6 +4,7 @@ import type { Breakers } from '@ecluse/scanners'
 import type { Log } from './log.ts'
 import type { Metrics } from './metrics.ts'
 
+/** What is asked, how often, and whom to tell. */
 export interface ReadinessOptions {
   readonly scanners: readonly ConfiguredScanner[]
   readonly breakers: Breakers
@@ -33,6 +34,7 @@ export interface Readiness {
 /** Once the next hop answered, it is not asked again so soon: each question is two lines in Postfix's log. */
 const NEXT_HOP_INTERVAL_MS = 60_000
 
+/** Begins to ask every `intervalMs`; the first time only when `ask` is called. Goes on until it is closed. */
 export function watchReadiness(options: ReadinessOptions): Readiness {
   const { reinjector, folders } = options
   const reasons = new Map<string, string>()

@@ -1,5 +1,17 @@
-import type { Envelope, Message, Recipient } from '@ecluse/core'
+import {
+  blockedReply,
+  deliveryReply,
+  type Category,
+  type Decision,
+  type DeliveryResult,
+  type Envelope,
+  type Message,
+  type Recipient,
+} from '@ecluse/core'
 import { ledgerKey, recipientKeys, type Attempt, type Ledger, type LedgerResult } from '@ecluse/state'
+
+/** What was done for one recipient. */
+export type RecipientResult = readonly [Recipient, LedgerResult]
 
 /** One try to deal with a message, with what earlier tries have done; recipients are told apart by identity. */
 export interface Recollection {
@@ -12,7 +24,7 @@ export interface Recollection {
   /** To be called before the message is kept under the id. @throws FilterError E_LEDGER */
   reserve(id: string, recipients: readonly Recipient[]): Promise<void>
   /** To be called as soon as something is done, before it is answered. @throws FilterError E_LEDGER */
-  record(results: readonly (readonly [Recipient, LedgerResult])[]): Promise<void>
+  record(results: readonly RecipientResult[]): Promise<void>
   /** Lets another try for the same recipients go on. */
   end(): void
 }
@@ -37,8 +49,8 @@ export async function recall(
   { envelope, message }: { readonly envelope: Envelope; readonly message: Message },
   signal: AbortSignal,
 ): Promise<Recollection> {
-  const key = ledger && ledgerKey(envelope, message.digest)
   if (!ledger) return NOTHING
+  const key = ledgerKey(envelope, message.digest)
   if (key === undefined) return { ...NOTHING, blind: true }
   const { recipients } = envelope
   const names = recipientKeys(recipients)
@@ -72,4 +84,33 @@ function doneOf(
       return result ? [[recipient, result]] : []
     }),
   )
+}
+
+/** What is done for recipients that a rule keeps the message from; the ledger leaves replies of 4xx out. */
+export function blockedResults(decisions: readonly Decision[], id: string): RecipientResult[] {
+  return decisions
+    .filter(({ destiny }) => destiny !== 'pass')
+    .map((decision) => {
+      const { recipient, category } = decision
+      return [recipient, { reply: blockedReply(decision, id), outcome: 'blocked', category }]
+    })
+}
+
+/**
+ * What a second try must not do again, in the order of the results; a recipient for whom it has to is left out. The
+ * ledger leaves replies of 4xx out.
+ */
+export function finalResults(
+  results: readonly DeliveryResult[],
+  categories: ReadonlyMap<Recipient, Category>,
+  id: string,
+): RecipientResult[] {
+  return results.flatMap((result): RecipientResult[] => {
+    const { recipient, outcome } = result
+    if (outcome !== 'relayed' && outcome !== 'refused') return []
+    const category = categories.get(recipient)
+    const queuedAs = outcome === 'relayed' ? result.queuedAs : undefined
+    const told = { ...(queuedAs !== undefined && { queuedAs }), ...(category && { category }) }
+    return [[recipient, { reply: deliveryReply(result, id), outcome, ...told }]]
+  })
 }

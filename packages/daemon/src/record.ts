@@ -14,7 +14,8 @@ import {
   listSymbol,
 } from '@ecluse/core'
 import type { LedgerResult } from '@ecluse/state'
-import type { Outcome, StageTimes } from './pipeline.ts'
+import type { Outcome } from './pipeline.ts'
+import type { StageTimes } from './stageTimes.ts'
 
 /** What one scanner said, as a metric label. */
 export const SCAN_VERDICTS = ['clean', 'virus', 'spam', 'unchecked', 'error', 'timeout'] as const
@@ -35,6 +36,7 @@ export interface Handled {
   readonly header?: Buffer
 }
 
+/** What became of one recipient; one entry of `recipients` in the log. */
 export interface RecipientRecord {
   readonly address: string
   readonly category: Category

@@ -26,6 +26,7 @@ export const DISPLAY_LIMITS: DisplayLimits = {
   parts: 200,
 }
 
+/** An attachment as people are told of it; its bytes are not kept. */
 export interface DisplayedAttachment {
   /** As the message names it, decoded; absent: it has no name. */
   readonly name?: string

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream'
 import { FilterError, type Message } from '@ecluse/core'
 import { MAX_HEADER_BYTES, findHeaderEnd, type HeaderEnd } from './header.ts'
 
+/** Where messages are, and from which size on in a file. */
 export interface SpoolOptions {
   readonly directory: string
   /** A message up to this size stays in memory, a larger one goes to a file. */
@@ -33,6 +34,7 @@ export interface SpoolWriter {
   discard(): Promise<void>
 }
 
+/** Holds messages while they are looked at. */
 export interface Spool {
   /**
    * Removes what a killed process left, once, at the start.
@@ -75,6 +77,7 @@ async function tryToWrite(path: string): Promise<void> {
   }
 }
 
+/** A spool in one folder; nothing is touched before `prepare`. */
 export function createSpool(options: SpoolOptions): Spool {
   const { directory } = options
   const attempt = async (action: () => Promise<void>): Promise<void> => {

@@ -50,6 +50,11 @@ test('writes the fields of a virus, and the null sender', () => {
   ])
 })
 
+test('does not call a recipient blocked for whom Postfix comes again', () => {
+  const deferring = { ...POLICY, destiny: { ...POLICY.destiny, spam: 'tempfail' as const } }
+  expect(shown(record({ policies: [deferring] }))).toContain('X-Envelope-To-Blocked: <bob@example.org>')
+})
+
 test('ends with a field that tells everything, and its own length', () => {
   const one = record({ envelope: envelope({ recipients: [{ address: 'é@x' }] }), assessment: VIRUS })
   const bytes = formatFields(one, FACTS)

@@ -11,6 +11,7 @@ import {
 } from '@ecluse/core'
 import {
   highestScore,
+  isBlocked,
   type QuarantineEntry,
   type QuarantineOutcome,
   type QuarantineRecord,
@@ -42,7 +43,7 @@ export interface ReadFields {
 /** Writes the fields that stand before the original: ASCII, but for 8-bit bytes of addresses; every line ends in CRLF. */
 export function formatFields(record: QuarantineRecord, original: OriginalFacts): Buffer {
   const { envelope, decisions } = record
-  const blocked = decisions.filter(({ destiny }) => destiny !== 'pass')
+  const blocked = decisions.filter(isBlocked)
   const sender = path(envelope.mailFrom)
   const shown = [
     `Return-Path: ${sender}`,

@@ -21,7 +21,7 @@ export interface QuarantineRecord {
   /** Name of the alert field: X-Ecluse-Alert, or X-Amavis-Alert for tools that look for it. */
   readonly alertHeader: string
   readonly envelope: Envelope
-  /** In RCPT TO order; those whose destiny is not `pass` are the blocked ones. */
+  /** In RCPT TO order. */
   readonly decisions: readonly Decision[]
   /** Value of our own Received field, unfolded; absent: none is written. */
   readonly received?: string
@@ -75,6 +75,11 @@ export interface QuarantineSummary {
   readonly score?: number
   /** Each once, in RCPT TO order; empty: clean mail that was kept. */
   readonly reasons: readonly string[]
+}
+
+/** Whether the message is kept from that recipient for good: it has not passed, and Postfix does not come again. */
+export function isBlocked({ destiny }: { readonly destiny: Destiny }): boolean {
+  return destiny === 'discard' || destiny === 'reject'
 }
 
 /** Makes the record of one message; pure. Kept for nobody, it is filed under the worst category of all. */

@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals'
+import type { Policy } from '@ecluse/core'
 import { envelope, POLICY, record, VIRUS, type SampleOptions } from '../test/sample.ts'
 import { formatFields, readFields } from './fields.ts'
 import type { QuarantineEntry } from './record.ts'
@@ -26,6 +27,30 @@ test('goes to the blocked recipients, with the original envelope', () => {
     action: 'release',
     envelope: { ...sent, recipients: [{ address: 'b@x', notify: ['NEVER'] }, { address: 'c@x' }] },
     resent: false,
+  })
+})
+
+const DEFERRING: Policy = { ...POLICY, destiny: { ...POLICY.destiny, spam: 'tempfail' } }
+
+test('goes to those whom we refused, too', () => {
+  const refusing: Policy = { ...POLICY, destiny: { ...POLICY.destiny, spam: 'reject' } }
+  expect(recipients(releasePlan(entry({ policies: [refusing, LENIENT] })))).toEqual([
+    { address: 'anna@example.org' },
+  ])
+})
+
+test('goes to nobody for whom Postfix comes again, unless they are named', () => {
+  const one = entry({ policies: [DEFERRING] })
+  expect(recipients(releasePlan(one))).toEqual([{ address: 'bob@example.org' }])
+  expect(recipients(releasePlan(one, { to: ['anna@example.org'] }))).toEqual([
+    { address: 'anna@example.org' },
+  ])
+})
+
+test('does not say that those have it for whom Postfix comes again', () => {
+  expect(releasePlan(entry({ policies: [DEFERRING, LENIENT] }))).toMatchObject({
+    action: 'refuse',
+    reason: 'every recipient got this message, or Postfix tries again',
   })
 })
 

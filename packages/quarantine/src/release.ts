@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
-import type { Category, Envelope, Recipient } from '@ecluse/core'
+import { formatDate, type Category, type Envelope, type Recipient } from '@ecluse/core'
 import type { OutgoingMessage } from '@ecluse/mail'
-import type { QuarantineEntry } from './record.ts'
+import { isBlocked, type QuarantineEntry } from './record.ts'
 
 /** What to hand to Postfix, or why not. */
 export type ReleasePlan =
@@ -27,8 +27,8 @@ const MAX_ADDRESS = 254
 const MAX_RECIPIENTS = 1000
 
 /**
- * Plans a release; pure. Without `to` it goes to the blocked recipients, each address once; those that were passed
- * have it already. `force` is needed for viruses and banned files.
+ * Plans a release; pure. Without `to` it goes to the blocked recipients, each address once: those that were passed have it
+ * already, and with those that were deferred Postfix comes again by itself. `force` is needed for viruses and banned files.
  */
 export function releasePlan(
   entry: QuarantineEntry,
@@ -44,12 +44,14 @@ export function releasePlan(
   if (bad !== undefined) {
     return { action: 'refuse', reason: `${JSON.stringify(bad)}: not an address`, hint: 'user@example.org' }
   }
-  const blocked = outcomes.filter(({ destiny }) => destiny !== 'pass').map(({ recipient }) => recipient)
+  const blocked = outcomes.filter(isBlocked).map(({ recipient }) => recipient)
   const known = new Map(envelope.recipients.map((recipient) => [recipient.address, recipient]))
   const chosen = to.length > 0 ? to.map((address) => known.get(address) ?? { address }) : blocked
   const recipients = [...new Map(chosen.map((recipient) => [recipient.address, recipient])).values()]
   if (recipients.length === 0) {
-    return { action: 'refuse', reason: 'every recipient got this message', hint: 'name recipients with --to' }
+    const waiting = outcomes.some(({ destiny }) => destiny === 'tempfail') ? ', or Postfix tries again' : ''
+    const reason = `every recipient got this message${waiting}`
+    return { action: 'refuse', reason, hint: 'name recipients with --to' }
   }
   if (recipients.length > MAX_RECIPIENTS) {
     return { action: 'refuse', reason: 'too many recipients', hint: `at most ${MAX_RECIPIENTS} at a time` }
@@ -67,7 +69,7 @@ export function resentFields(recipients: readonly Recipient[], { id, hostname, d
   return [
     `Resent-From: <postmaster@${hostname}>`,
     `Resent-To: ${to}`,
-    `Resent-Date: ${date.toUTCString().replace('GMT', '+0000')}`,
+    `Resent-Date: ${formatDate(date)}`,
     `Resent-Message-ID: <${id}.${date.getTime()}@${hostname}>`,
     '',
   ].join('\r\n')

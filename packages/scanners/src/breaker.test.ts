@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { CLEAN, FilterError, type ConfiguredScanner, type ErrorCode } from '@ecluse/core'
-import { Breakers, type Attempt, type CircuitChange } from './breaker.ts'
+import { Breakers, type Admission, type CircuitChange } from './breaker.ts'
 
 const RETRY_AFTER_MS = 30_000
 const error = (code: ErrorCode): FilterError => new FilterError(code, 'it failed')
@@ -23,10 +23,10 @@ function start(scanner = configured()) {
   let time = 5
   const changes: CircuitChange[] = []
   const breakers = new Breakers({ now: () => time, onChange: (change) => void changes.push(change) })
-  const admit = (): Attempt => {
-    const attempt = breakers.admit(scanner)
-    if (!attempt) throw new Error('not let through')
-    return attempt
+  const admit = (): Admission => {
+    const admission = breakers.admit(scanner)
+    if (!admission) throw new Error('not let through')
+    return admission
   }
   const fail = (code: ErrorCode = 'E_SCANNER_TIMEOUT'): boolean => admit().settle(error(code))
   return {

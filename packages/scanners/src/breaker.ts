@@ -4,7 +4,7 @@ import type { BreakerSettings, ConfiguredScanner, ErrorCode, FilterError, Scanne
 type EngineOutcome = 'answered' | FilterError
 
 /** A scan that was let through. */
-export interface Attempt {
+export interface Admission {
   /** Whether it is the one message that tries while the others are not let through. */
   readonly isTrial: boolean
   /**
@@ -26,6 +26,7 @@ export interface CircuitChange {
   readonly error?: FilterError
 }
 
+/** What {@link Breakers} work with. */
 export interface BreakerOptions {
   /** Milliseconds of any clock that only goes forward. */
   readonly now: () => number
@@ -69,16 +70,16 @@ export class Breakers {
   }
 
   /** Absent: do not ask, it failed too often just before. */
-  admit(configured: ConfiguredScanner): Attempt | undefined {
+  admit(configured: ConfiguredScanner): Admission | undefined {
     const { breaker } = configured
     if (!isActive(breaker)) return UNGUARDED
     const circuit = this.#circuit(configured)
-    if (circuit.openSince !== undefined) {
+    const isTrial = circuit.openSince !== undefined
+    if (isTrial) {
       if (!this.#wouldTry(circuit, breaker)) return undefined
       circuit.isTrying = true
-      return this.#attempt(configured, breaker, true)
     }
-    return this.#attempt(configured, breaker, false)
+    return this.#admission(configured, breaker, isTrial)
   }
 
   /** Whether it is open, or being tried; false for a scanner without a breaker. */
@@ -102,7 +103,7 @@ export class Breakers {
     if (circuit?.lastError?.code === 'E_SCANNER_CONNECT') this.#succeed(configured, circuit)
   }
 
-  #attempt(configured: ConfiguredScanner, settings: BreakerSettings, isTrial: boolean): Attempt {
+  #admission(configured: ConfiguredScanner, settings: BreakerSettings, isTrial: boolean): Admission {
     const circuit = this.#circuit(configured)
     return {
       isTrial,
@@ -159,4 +160,4 @@ function isActive(settings: BreakerSettings | undefined): settings is BreakerSet
   return settings !== undefined && settings.failures > 0
 }
 
-const UNGUARDED: Attempt = { isTrial: false, settle: () => false }
+const UNGUARDED: Admission = { isTrial: false, settle: () => false }

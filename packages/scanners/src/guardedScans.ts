@@ -65,8 +65,8 @@ async function askGuarded(
   signal: AbortSignal,
 ): Promise<ScanResult> {
   const { name, scanner } = configured
-  const attempt = breakers.admit(configured)
-  if (!attempt) {
+  const admission = breakers.admit(configured)
+  if (!admission) {
     return failed(
       configured,
       new FilterError('E_SCANNER_CIRCUIT_OPEN', `${name}: not asked, it failed too often`),
@@ -80,12 +80,12 @@ async function askGuarded(
   )
   const result = withFirstFailure(asked, tries)
   const error = result.outcome === 'failed' ? result.error : undefined
-  const opened = attempt.settle(error ?? 'answered')
+  const opened = admission.settle(error ?? 'answered')
   suspects.note(scanner, identityOf(request), {
     ...(error && { error }),
     refused: tries.refused,
     opened,
-    isTrial: attempt.isTrial,
+    isTrial: admission.isTrial,
   })
   return result
 }

@@ -1,5 +1,6 @@
 import type { ErrorCode, FilterError, Scanner } from '@ecluse/core'
 
+/** What {@link Suspects} works with. */
 export interface SuspectOptions {
   /** Milliseconds of any clock that only goes forward. */
   readonly now: () => number

@@ -6,6 +6,7 @@ import { formatRecord, type LedgerItem, type LedgerRecord } from './ledgerRecord
 import { KERNEL_DISK, SegmentStore, type Disk } from './segmentStore.ts'
 import { abortable, aborted, Turns, type Turn } from './turns.ts'
 
+/** Where a ledger is, and how long it remembers. */
 export interface FileLedgerOptions {
   /** Made with mode 0700 where it is missing. For one process, and on a local disk. */
   readonly directory: string

@@ -119,10 +119,11 @@ function readItem(fields: unknown): LedgerItem | undefined {
   return result && { recipient, result }
 }
 
-function readResult(outcome: LedgerOutcome, fields: readonly unknown[]): LedgerResult | undefined {
-  const [code, enhanced, text, queuedAs = null, filed] = fields
-  if (typeof code !== 'number' || typeof enhanced !== 'string') return undefined
-  if (typeof text !== 'string') return undefined
+function readResult(
+  outcome: LedgerOutcome,
+  [code, enhanced, text, queuedAs = null, filed]: readonly unknown[],
+): LedgerResult | undefined {
+  if (typeof code !== 'number' || typeof enhanced !== 'string' || typeof text !== 'string') return undefined
   if (queuedAs !== null && typeof queuedAs !== 'string') return undefined
   const category = CATEGORIES.find((each) => each === filed)
   if (filed !== undefined && category === undefined) return undefined

@@ -24,6 +24,7 @@ export interface Disk {
   truncate(file: FileHandle, sizeBytes: number): Promise<void>
 }
 
+/** The system calls themselves. */
 export const KERNEL_DISK: Disk = {
   async write(file, bytes, place) {
     const { bytesWritten } = await file.write(bytes, 0, bytes.length, place)
@@ -51,6 +52,7 @@ export interface FileLimits {
   readonly bytes: number
 }
 
+/** Where the files are, how long they count, and how they are written. */
 export interface SegmentStoreOptions {
   readonly directory: string
   readonly ttlMs: number

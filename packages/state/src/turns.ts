@@ -69,6 +69,7 @@ export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Pr
   })
 }
 
+/** E_ABORTED, with what the signal aborted with as its cause. */
 export function aborted(signal: AbortSignal): FilterError {
   return new FilterError('E_ABORTED', 'given up while waiting for the ledger', { cause: signal.reason })
 }

@@ -23,7 +23,10 @@ export const doctor: Command = {
     probe: { type: 'string', doc: 'Send a message to this address through all of it, and watch it pass.' },
     sender: { type: 'string', doc: 'The sender of this message; absent: the null sender.' },
     submit: { type: 'string', doc: 'Where Postfix takes it; absent: as master.cf says, or 127.0.0.1:25.' },
-    json: { type: 'boolean', doc: 'An array of {check, ok, detail, cure}.' },
+    json: {
+      type: 'boolean',
+      doc: 'An array of {check, ok, warning, detail, cure}; warning and cure only where there is one.',
+    },
   },
   async run(args, around) {
     const wanted = probeArguments(args)

@@ -4,8 +4,7 @@ import { EXPLAIN_OPTIONS, readRequest } from '../explain/request.ts'
 import { explainMessage } from '../explain/run.ts'
 import { explanationText } from '../explain/text.ts'
 import { loadConfig } from '../loadConfig.ts'
-import { visibleJson } from '../quarantine/text.ts'
-import { describeError } from '../terminal.ts'
+import { describeError, visibleJson } from '../terminal.ts'
 
 /** `explain`. */
 export const explain: Command = {

@@ -19,6 +19,7 @@ import { demoScanner, findScanners } from './scanners.ts'
 import { firstFree, startSink, type Sink } from './sink.ts'
 import { formatTable } from './table.ts'
 
+/** Where the demonstration works and speaks. */
 export interface DemoOptions {
   /** Where mail, quarantine and spool of the demonstration are. */
   readonly directory: string

@@ -1,6 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { FilterError, formatAddress, type Address, type Config, type DeliveryResult } from '@ecluse/core'
+import {
+  FilterError,
+  formatAddress,
+  formatDate,
+  type Address,
+  type Config,
+  type DeliveryResult,
+} from '@ecluse/core'
 import { createReinjector } from '@ecluse/mail'
 import { askDaemon, sumOf } from './daemonHttp.ts'
 import { settingOf, type PostfixConfig } from './postfixConfig.ts'
@@ -132,7 +139,7 @@ function neverRead(): never {
 function probeMessage(recipient: string, hostname: string): Buffer {
   const token = randomBytes(9).toString('hex')
   const lines = [
-    `Date: ${new Date().toUTCString().replace('GMT', '+0000')}`,
+    `Date: ${formatDate(new Date())}`,
     `From: Ecluse doctor <postmaster@${hostname}>`,
     `To: <${recipient}>`,
     `Subject: Ecluse doctor: probe ${token}`,

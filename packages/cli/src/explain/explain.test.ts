@@ -321,10 +321,34 @@ test.each([
   ['cut off', 'quarantineCutoffLevel: 18', 20, 'score 20, quarantineCutoffLevel 18'],
   ['kept', 'quarantineCutoffLevel: 21', 20, 'policy.quarantine has spam'],
   ['clean', '', 0, 'clean'],
+  [
+    'left in the queue',
+    'destiny: { spam: tempfail }',
+    20,
+    'destiny tempfail: it stays in the queue of Postfix',
+  ],
+  [
+    'neither wanted',
+    'destiny: { spam: tempfail }, quarantine: []',
+    20,
+    'policy.quarantine has not spam, spammy',
+  ],
 ])('says why there is a copy or none: %s', async (_name, policy, score, quarantineWhy) => {
   const yaml = `${CONFIG}policy: { ${policy} }\n`
   const { recipients } = await why(`To: a@example.org\n\nECLUSE-TEST-SCORE=${score} .\n`, '', yaml)
   expect(recipients).toMatchObject([{ quarantineWhy }])
+})
+
+test('says that there is no copy of what comes again over SMTP', async () => {
+  const overlay =
+    'policies: [{ name: b, when: { recipients: [b@example.org] }, policy: { destiny: { spam: discard } } }]'
+  const yaml =
+    `${CONFIG}listen: [{ protocol: smtp, address: "127.0.0.1:0" }]\n` +
+    `policy: { destiny: { spam: reject } }\n${overlay}\n`
+  const spam = 'To: a@example.org\n\nECLUSE-TEST-SCORE=20 .\n'
+  const { recipients } = await why(spam, '--rcpt a@example.org --rcpt b@example.org', yaml)
+  const quarantineWhy = 'the one reply of SMTP is 4xx: Postfix comes again for all recipients'
+  expect(recipients).toMatchObject([{ quarantineWhy }, { quarantineWhy }])
 })
 
 describe('a hostile message', () => {

@@ -45,7 +45,7 @@ export async function explainJudgement(judged: Judged): Promise<Explanation> {
   const recipientContext = {
     config,
     rules,
-    mail: judgement.rules,
+    mail: judgement.mailRules,
     places,
     all: request.all,
     judgement,
@@ -107,7 +107,7 @@ function originatingOf(
   places: Places,
 ): Explanation['originating'] {
   const { address } = told.envelope.client
-  const value = judgement.rules.facts.originating
+  const value = judgement.mailRules.facts.originating
   if (address === undefined) {
     return { value, why: 'the client is not known: the message counts as made on this host' }
   }

@@ -58,6 +58,7 @@ interface ExplainedMessage {
   readonly subject?: string
 }
 
+/** The envelope, and where each part of it comes from: an option, the quarantine, or a field that is a guess. */
 export interface ShownEnvelope {
   readonly mailFrom: string
   readonly mailFromSource: string
@@ -76,6 +77,7 @@ export interface ShownEnvelope {
   readonly smtpUtf8: boolean
 }
 
+/** What is known of the sender. */
 export interface ExplainedSender {
   /** Under which the envelope sender may stand in a list, the most specific first. */
   readonly keys: readonly string[]
@@ -100,6 +102,7 @@ export interface FoundEntry {
   readonly place: string
 }
 
+/** What one scanner said, or why it was not asked. */
 export type ExplainedScanner = {
   readonly name: string
   readonly kind: string
@@ -122,6 +125,7 @@ export type ExplainedScanner = {
   | { readonly outcome: 'not asked'; readonly reason: string }
 )
 
+/** One condition of an overlay, and how it turned out. */
 export interface ExplainedCondition {
   readonly condition: keyof PolicyConditions
   readonly holds: boolean
@@ -132,6 +136,7 @@ export interface ExplainedCondition {
   readonly place: string
 }
 
+/** One entry of `policies`. */
 export interface ExplainedOverlay {
   /** Its number in `policies`, from 0. */
   readonly number: number
@@ -149,6 +154,7 @@ export interface ExplainedOverlay {
   }[]
 }
 
+/** One entry of `senders` that fits the sender. */
 export interface ExplainedSenderEntry {
   /** Number of the list in `senders`, from 0. */
   readonly number: number
@@ -167,6 +173,7 @@ export interface ExplainedSenderEntry {
   readonly why?: string
 }
 
+/** Everything that was decided for one recipient, and by what. */
 export interface ExplainedRecipient {
   readonly address: string
   readonly local: boolean
@@ -215,6 +222,7 @@ export interface ExplainedRecipient {
   readonly replyFrom: string
 }
 
+/** One copy: who gets it, and what its header has less and more. */
 export interface ExplainedTransaction {
   readonly recipients: readonly { readonly address: string; readonly target: string }[]
   readonly changes: readonly FieldChange[]

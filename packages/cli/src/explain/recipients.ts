@@ -117,12 +117,17 @@ function categoryWhy(category: Blemish, { assessment, policy, score, sender }: D
 }
 
 function quarantineWhy(decision: Decision): string {
-  const { blemishes, policy, score, softened } = decision
+  const { blemishes, policy, score, softened, destiny } = decision
   const kept = keptCategories(blemishes, policy, score)
   if (decision.quarantined) return `policy.quarantine has ${kept.join(', ')}`
   if (isDeferred(decision)) return 'nothing is decided before the failed scanner answers'
   if (blemishes.length === 0) return 'clean'
   if (softened) return 'softBounce: it stays in the queue of Postfix'
+  if (kept.length > 0) {
+    return destiny === 'tempfail'
+      ? 'destiny tempfail: it stays in the queue of Postfix'
+      : 'the one reply of SMTP is 4xx: Postfix comes again for all recipients'
+  }
   const named = blemishes.filter((category) => policy.quarantine.includes(category))
   if (named.length === 0) return `policy.quarantine has not ${blemishes.join(', ')}`
   return `score ${formatScore(score ?? 0)}, quarantineCutoffLevel ${policy.quarantineCutoffLevel ?? Infinity}`
@@ -132,7 +137,7 @@ function quarantineWhy(decision: Decision): string {
 function sendersOf(decision: Decision, context: RecipientContext): ExplainedRecipient['senders'] {
   const { judgement, rules, places } = context
   const { listed, points } = decision.sender
-  const { matches } = judgement.rules.standingFor(decision.recipient.address, judgement.proofs)
+  const { matches } = judgement.mailRules.standingFor(decision.recipient.address, judgement.proofs)
   const bypassed = decision.policy.bypass.includes('spam')
   const entry = (found: SenderMatch): ExplainedSenderEntry => {
     const { action, score, unauthenticated = false } = rules.senders.rules[found.rule] ?? {}

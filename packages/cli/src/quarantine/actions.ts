@@ -11,8 +11,8 @@ import {
   withFields,
   type QuarantineStore,
 } from '@ecluse/quarantine'
-import { escapeControls } from '../terminal.ts'
-import { listHead, listRow, resultText, showJson, showText, visibleJson } from './text.ts'
+import { escapeControls, visibleJson } from '../terminal.ts'
+import { listHead, listRow, resultText, showJson, showText } from './text.ts'
 
 /** What hands a released message to Postfix; the reinjector of the mail package is one. */
 export interface ReleaseGate {

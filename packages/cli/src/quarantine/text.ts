@@ -1,7 +1,7 @@
 import { type DeliveryResult, formatScore } from '@ecluse/core'
 import type { DisplayedMessage } from '@ecluse/mail'
 import { highestScore, summarize, type QuarantineEntry, type QuarantineOutcome } from '@ecluse/quarantine'
-import { escapeControls, INVISIBLE } from '../terminal.ts'
+import { escapeControls, visibleJson } from '../terminal.ts'
 
 const COLUMNS = [
   { name: 'ID', width: 12 },
@@ -19,17 +19,6 @@ function visibleLines(text: string): string {
     .split(/\r?\n/)
     .map((line) => line.split('\t').map(escapeControls).join('\t'))
     .join('\n')
-}
-
-/** JSON for scripts and for terminals: what is invisible is escaped, the values are the same. */
-export function visibleJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, undefined, indent).replace(INVISIBLE, (char) => {
-    if (char === '\n') return char
-    return Array.from(
-      { length: char.length },
-      (_, index) => `\\u${char.charCodeAt(index).toString(16).padStart(4, '0')}`,
-    ).join('')
-  })
 }
 
 /** The line above the rows of {@link listRow}. */
