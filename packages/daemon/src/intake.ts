@@ -1,5 +1,6 @@
 import { types } from 'node:util'
 import {
+  failpoint,
   FilterError,
   failureReply,
   type Direction,
@@ -164,6 +165,7 @@ async function handle(
   let outcome: Outcome | undefined
   let replies: readonly SmtpReply[]
   try {
+    failpoint('K3-dot-seen')
     const message = await writer.finish()
     try {
       const { sizeBytes, digest, header } = message

@@ -4,6 +4,7 @@ import {
   combineForSmtp,
   decide,
   deliveryReply,
+  failpoint,
   FilterError,
   planDeliveries,
   wantedScanners,
@@ -271,6 +272,7 @@ export async function judge(
 
   const scans = await (parts.scanAll ?? scanAll)(wanted, { message, envelope, hostname }, signal)
   times.scan = clock()
+  failpoint('K9-verdict-known')
 
   const proofs = rules.wantsAuthors ? proofsOf(scans, message, rules) : []
   const assessmentFor = assessOnce(scans)

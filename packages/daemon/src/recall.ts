@@ -1,4 +1,4 @@
-import type { Envelope, Message, Recipient } from '@ecluse/core'
+import { failpoint, type Envelope, type Message, type Recipient } from '@ecluse/core'
 import { ledgerKey, recipientKeys, type Attempt, type Ledger, type LedgerResult } from '@ecluse/state'
 
 /** One try to deal with a message, with what earlier tries have done; recipients are told apart by identity. */
@@ -37,6 +37,7 @@ export async function recall(
   { envelope, message }: { readonly envelope: Envelope; readonly message: Message },
   signal: AbortSignal,
 ): Promise<Recollection> {
+  failpoint('K4-spooled')
   const key = ledger && ledgerKey(envelope, message.digest)
   if (!ledger) return NOTHING
   if (key === undefined) return { ...NOTHING, blind: true }
@@ -52,9 +53,11 @@ export async function recall(
     reserve: (id, of) => attempt.reserve(id, namesOf(of)),
     async record(results) {
       if (results.length === 0) return
+      failpoint('K16-done-not-recorded')
       await attempt.record(
         new Map(results.map(([recipient, result]) => [nameOf.get(recipient) ?? '', result])),
       )
+      failpoint('K16b-recorded')
     },
     end: () => attempt.end(),
   }
