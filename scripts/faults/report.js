@@ -16,8 +16,8 @@ function outcome({ wrong }) {
 function matrixLine(kit, result) {
   const { point, fate, failed } = result
   const start = [point.name, point.what, kindName(result), fate]
-  const expected = range([1, kit.mostCopies(result)])
-  const atFirst = range([0, kit.mostBefore(result)])
+  const expected = range(kit.expectedAfter(result))
+  const atFirst = range(kit.expectedBefore(result))
   if (failed) return [...start, '–', atFirst, '–', expected, '–', '–', '–', outcome(result)]
   const { runs, before, after, lost, doubled } = result
   return [...start, runs, atFirst, range(before), expected, range(after), lost, doubled, outcome(result)]
@@ -30,8 +30,8 @@ function kindName({ point, kind }) {
 }
 
 function matrixTable(kit, matrix) {
-  const head = ['point', 'where', 'fault', 'mail', 'runs', 'first try, allowed', 'first try']
-  head.push('in the end, allowed', 'in the end', 'lost', 'runs with two copies', 'result')
+  const head = ['point', 'where', 'fault', 'mail', 'runs', 'first try: expected', 'found']
+  head.push('in the end: expected', 'found', 'lost', 'runs with two copies', 'result')
   return table(
     head,
     matrix.map((result) => matrixLine(kit, result)),
