@@ -1,6 +1,7 @@
 import { types } from 'node:util'
 import {
   BUSY_REPLY,
+  failpoint,
   FilterError,
   NO_ROOM_REPLY,
   failureReply,
@@ -260,6 +261,7 @@ async function handle(
   let replies: readonly SmtpReply[]
   let message: SpooledMessage | undefined
   try {
+    failpoint('K3-dot-seen')
     message = await incoming.finish()
     try {
       // Before the ledger is asked: whoever waits must not keep another try from it.

@@ -1,6 +1,7 @@
 import {
   assess,
   decide,
+  failpoint,
   planDeliveries,
   wantedScanners,
   type Assessment,
@@ -84,6 +85,7 @@ export async function judge(
 
   const scans = await (parts.scanAll ?? scanAll)(wanted, { message, envelope, hostname }, signal)
   times.scan = clock()
+  failpoint('K9-verdict-known')
 
   const proofs = rules.wantsAuthors ? proofsOf(scans, message, rules) : []
   const assessmentFor = assessOnce(scans)

@@ -1,6 +1,7 @@
 import {
   blockedReply,
   deliveryReply,
+  failpoint,
   type Category,
   type Decision,
   type DeliveryResult,
@@ -49,6 +50,7 @@ export async function recall(
   { envelope, message }: { readonly envelope: Envelope; readonly message: Message },
   signal: AbortSignal,
 ): Promise<Recollection> {
+  failpoint('K4-spooled')
   if (!ledger) return NOTHING
   const key = ledgerKey(envelope, message.digest)
   if (key === undefined) return { ...NOTHING, blind: true }
@@ -64,9 +66,11 @@ export async function recall(
     reserve: (id, of) => attempt.reserve(id, namesOf(of)),
     async record(results) {
       if (results.length === 0) return
+      failpoint('K16-done-not-recorded')
       await attempt.record(
         new Map(results.map(([recipient, result]) => [nameOf.get(recipient) ?? '', result])),
       )
+      failpoint('K16b-recorded')
     },
     end: () => attempt.end(),
   }

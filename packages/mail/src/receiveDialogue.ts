@@ -1,4 +1,5 @@
 import {
+  failpoint,
   printable,
   type Client,
   type Envelope,
@@ -322,6 +323,7 @@ export class Dialogue {
     this.#answering = false
     this.#finish(lines)
     this.#channel.resume()
+    failpoint('K18-replies-sent')
   }
 
   #finish(lines: string): void {

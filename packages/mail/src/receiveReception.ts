@@ -1,4 +1,4 @@
-import { FilterError, type SmtpReply } from '@ecluse/core'
+import { failpoint, FilterError, type SmtpReply } from '@ecluse/core'
 import type { BodySink } from './receiveHandler.ts'
 import { formatReply, isValidReply } from './receiveReply.ts'
 
@@ -36,7 +36,9 @@ export class Reception {
       return undefined
     }
     try {
+      failpoint('K1-content-begins')
       const taken = sink.write(chunk)
+      failpoint('K2-content-midway')
       return taken && this.#settled(taken)
     } catch (cause) {
       this.#break(cause)

@@ -1,4 +1,5 @@
 import {
+  failpoint,
   FilterError,
   type DeliveryResult,
   type Envelope,
@@ -167,6 +168,7 @@ class Transaction implements Dialogue {
   }
 
   #onMailReply(reply: string, code: number): void {
+    failpoint('K13-envelope-answered')
     if (code < 300) return
     this.#mailRefused = true
     for (let index = 0; index < this.#results.length; index++) this.#refuse(index, reply, 'mail')
@@ -246,6 +248,7 @@ class Transaction implements Dialogue {
         left -= bytes.length
         if (!this.#sending() || left < 0) break
         if (!socket.write(stuffer.push(bytes))) await this.#drained()
+        failpoint('K14-content-partly-sent')
       }
       if (this.#sending() && left !== 0) throw new RangeError('size differs from the announced one')
     } catch (cause) {
@@ -287,6 +290,7 @@ class Transaction implements Dialogue {
   /** The peer has taken all that we sent: from here on it works on the message. */
   readonly #onFlushed = (): void => {
     if (this.#stage === 'dot') this.#connection.arm('dotMs')
+    failpoint('K15-dot-sent')
   }
 
   onLost(error: FilterError): void {

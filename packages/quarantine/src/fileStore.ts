@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open, rename, rm, unlink, writeFile, type FileHandle } from 'node:fs/promises'
 import { addAbortSignal, Readable } from 'node:stream'
-import { CATEGORIES, FilterError, type Message } from '@ecluse/core'
+import { CATEGORIES, failpoint, FilterError, type Message } from '@ecluse/core'
 import { headerSubject } from '@ecluse/mail'
 import { formatFields, readFields, type ReadFields } from './fields.ts'
 import { createFolders, type Folders, type StoredFile } from './folders.ts'
@@ -66,12 +66,14 @@ async function put(
   const file = await open(temp, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600)
   try {
     await writeDurably(file, { chunks: contents(record, message, signal), storedAt }, signal)
+    failpoint('K11-quarantine-written')
     await rename(temp, place)
   } catch (err) {
     // Nobody sees a temporary file: one that cannot be removed now is removed by prepare().
     await rm(temp, { force: true }).catch(() => undefined)
     throw err
   }
+  failpoint('K12-quarantine-renamed')
   await folders.sync(id)
 }
 

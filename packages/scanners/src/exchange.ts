@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { pipeline } from 'node:stream/promises'
-import type { Address, Message } from '@ecluse/core'
+import { failpoint, type Address, type Message } from '@ecluse/core'
 
 /** What is asked on a connection of its own, and how much may come back. */
 export interface Question {
@@ -33,6 +33,8 @@ export async function exchange(question: Question, signal: AbortSignal): Promise
 }
 
 async function send(socket: Socket, { head, message }: Question): Promise<void> {
+  // Only a scan: what asks for the version brings no message.
+  if (message) failpoint('K7-scanner-connecting')
   if (message && !message.bytes) {
     socket.write(head)
     await pipeline(message.open(), socket)

@@ -3,6 +3,7 @@
  * GTUBE message, and `ECLUSE-TEST-SCORE=N`; in text, quoted-printable and base64. It reads each message once, in pieces.
  */
 import {
+  failpoint,
   scannerKind,
   section,
   type Finding,
@@ -59,6 +60,7 @@ async function search(message: Message, name: string, signal: AbortSignal): Prom
   for await (const chunk of pieces(message)) {
     if (signal.aborted) throw abortFailure(name, signal)
     size += chunk.length
+    failpoint('K8-scanner-reading')
     const text = chunk.toString('latin1')
     for (const view of views) view.push(text)
   }

@@ -1,4 +1,5 @@
 import { createLog, startDaemon, stderrTarget, type Daemon, type Log } from '@ecluse/daemon'
+import { armFailpoint } from '../failpoint.ts'
 import { CONFIG_OPTION, configFile, type Command, type Surroundings } from '../command.ts'
 import { watchCrashes, type CrashWatch } from '../crash.ts'
 import { tuneHeap } from '../heap.ts'
@@ -16,6 +17,7 @@ export const serve: Command = {
     'Runs the filter until SIGTERM; prints "ready" with its addresses when it can take mail; SIGHUP reloads.',
   options: { config: CONFIG_OPTION },
   async run(args, around) {
+    armFailpoint(around)
     const hangups = watchHangups()
     const service = await startService(configFile(args), around)
     if (!service) return 2
