@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -173,6 +174,12 @@ describe('a secret', () => {
     writeFileSync(path.join(folder, 'large'), 'x'.repeat(64 * 1024 + 1))
     const loaded = await tryLoad(rspamd(written), { EMPTY: '' })
     expect('errors' in loaded && loaded.errors.map(describeError).join()).toContain(message)
+  })
+
+  test('is not waited for at a named pipe', async () => {
+    execFileSync('mkfifo', [path.join(folder, 'pipe')])
+    const loaded = await tryLoad(rspamd('file:pipe'))
+    expect('errors' in loaded && loaded.errors.map(describeError).join()).toContain('is not a file')
   })
 
   test('never stands in an error', async () => {

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import path from 'node:path'
 import { FilterError, rewriteInput, type ConfigSchema, type KeyPath } from '@ecluse/core'
 
@@ -69,7 +69,8 @@ function expand(text: string, { env, directory }: SecretSources): string {
 
 function readSecret(file: string): string {
   try {
-    const descriptor = openSync(file, 'r')
+    // Without O_NONBLOCK, a named pipe would be waited for, by all mail when this is a reload.
+    const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
     try {
       if (!fstatSync(descriptor).isFile())
         throw new FilterError('E_CONFIG', `${file} is not a file`, { hint: 'name the file in it' })

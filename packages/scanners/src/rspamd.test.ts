@@ -66,6 +66,24 @@ test('sends envelope and message, and reads score and symbols', async () => {
   expect(sent?.subarray(-HAM.sizeBytes).equals(HAM.bytes ?? Buffer.alloc(0))).toBe(true)
 })
 
+// The real one answers 400 to a header of more than 80 KiB: then nobody would look at the message.
+test.each([
+  [1000, 20, 1000],
+  [1001, 20, 1000],
+  [1000, 120, 384],
+  [100, 2040, 24],
+])('of %i recipients with %i octets names the first %i', async (count, length, named) => {
+  const { fake, scanner } = await start()
+  const addresses = Array.from({ length: count }, (_, n) => `${n}@`.padEnd(length, 'x'))
+  const recipients = addresses.map((address) => ({ address }))
+  await scanner.scan(request(HAM, { mailFrom: 'a'.repeat(2040), recipients }), NEVER)
+  const lines = headersOf(fake.requests[0])
+  expect(lines.filter((line) => line.startsWith('Rcpt: '))).toEqual(
+    addresses.slice(0, named).map((address) => `Rcpt: ${address}`),
+  )
+  expect(lines.join('\r\n').length).toBeLessThan(64 * 1024)
+})
+
 test('names what it does not know in no field', async () => {
   const { fake, scanner } = await start()
   await scanner.scan(

@@ -18,6 +18,7 @@ import {
   section,
   text,
   type Message,
+  type Recipient,
   type ScanRequest,
 } from '@ecluse/core'
 import { envelopeText } from './envelopeText.ts'
@@ -27,6 +28,11 @@ import { readRspamdReply } from './rspamdReply.ts'
 const MAX_REPLY_BYTES = 1024 * 1024
 /** One field for each: rspamd counts them, and may know settings for one. */
 const MAX_RECIPIENTS = 1000
+/**
+ * Their fields together. Above 80 KiB of header rspamd refuses the question, and whoever names many long addresses would
+ * not be looked at where `onError` is pass; sender and client have some 10 KiB at most.
+ */
+const MAX_RECIPIENTS_BYTES = 48 * 1024
 
 /** rspamd. Its default address. */
 export const rspamd = scannerKind({
@@ -146,12 +152,25 @@ function envelopeHeaders({ envelope, hostname, message }: ScanRequest): Record<s
   }
   const headers: Record<string, string | string[]> = {
     From: mailFrom === '' ? '<>' : envelopeText(mailFrom),
-    Rcpt: recipients.slice(0, MAX_RECIPIENTS).map(({ address }) => envelopeText(address)),
+    Rcpt: recipientFields(recipients),
   }
   for (const [name, value] of Object.entries(known)) {
     if (value !== undefined) headers[name] = envelopeText(value)
   }
   return headers
+}
+
+/** As many of the first ones as there is room for. */
+function recipientFields(recipients: readonly Recipient[]): string[] {
+  const fields: string[] = []
+  let sizeBytes = 0
+  for (const { address } of recipients.slice(0, MAX_RECIPIENTS)) {
+    const field = envelopeText(address)
+    sizeBytes += 'Rcpt: \r\n'.length + field.length
+    if (sizeBytes > MAX_RECIPIENTS_BYTES) break
+    fields.push(field)
+  }
+  return fields
 }
 
 /** A kept connection may have been closed meanwhile, which shows only when it is used: then a new one, once. */
