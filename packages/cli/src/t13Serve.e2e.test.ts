@@ -43,6 +43,7 @@ async function settings(changed: Readonly<Record<string, string>>): Promise<stri
     scanners: `[{ kind: clamd, address: '127.0.0.1:${await freePort()}' }]`,
     spool: `{ directory: ${directory}/spool }`,
     quarantine: `{ directory: ${directory}/quarantine }`,
+    ledger: `{ directory: ${directory}/ledger }`,
     http: `{ address: '127.0.0.1:${await freePort()}' }`,
     ...changed,
   }
@@ -63,13 +64,13 @@ function complaints(stderr: string): string[] {
 
 describe('serve', () => {
   test.each([
-    ['an unknown key', { lissten: '[]' }, 2, /^ecluse\.yaml:8:1: lissten: unknown key \(.*"listen"\?\)$/],
-    ['a wrong type', { limits: '{ concurrency: many }' }, 2, /^ecluse\.yaml:8:\d+: limits\.concurrency: /],
+    ['an unknown key', { lissten: '[]' }, 2, /^ecluse\.yaml:9:1: lissten: unknown key \(.*"listen"\?\)$/],
+    ['a wrong type', { limits: '{ concurrency: many }' }, 2, /^ecluse\.yaml:9:\d+: limits\.concurrency: /],
     [
       'a duration without unit',
       { limits: '{ deadline: 300 }' },
       2,
-      /:8:\d+: limits\.deadline: .*300.*\(.+\)$/,
+      /:9:\d+: limits\.deadline: .*300.*\(.+\)$/,
     ],
     [
       'a missing spool folder',

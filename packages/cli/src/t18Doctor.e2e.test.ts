@@ -233,10 +233,14 @@ describeWith(
 
   test('asks what runs, and names what does not', async () => {
     const file = join(directory, 'ecluse.yaml')
-    const places = ['http', 'reinject'].map((key) => `${key}: { address: "127.0.0.1:1" }\n`).join('')
+    const places = [
+      ...['http', 'reinject'].map((key) => `${key}: { address: "127.0.0.1:1" }\n`),
+      ...['spool', 'ledger'].map((key) => `${key}: { directory: ${directory}/no-${key} }\n`),
+      `quarantine: { directory: ${directory}/no-quarantine, keep: 30d }\n`,
+    ].join('')
     await writeFile(
       file,
-      `localDomains: [example.org]\nquarantine: { keep: 30d }\n${places}scanners: [{ kind: clamd, address: "unix:/none" }]\n`,
+      `localDomains: [example.org]\n${places}scanners: [{ kind: clamd, address: "unix:/none" }]\n`,
     )
     const { code, stdout, stderr } = await runEcluse(['doctor', '--config', file, '--postfix', directory])
     const lines = Buffer.from(stdout, 'latin1').toString('utf8').split('\n')
@@ -245,11 +249,12 @@ describeWith(
       expect.stringMatching(/^✗ scanner clamd: .*ENOENT/),
       expect.stringMatching(/^✗ quarantine: /),
       expect.stringMatching(/^✗ spool: /),
+      expect.stringMatching(/^✗ ledger: /),
       expect.stringMatching(/^✗ reinject: .*ECONNREFUSED/),
       expect.stringMatching(/^✗ postfix: postconf: fatal: /),
     ])
     expect(lines.filter((line) => line.startsWith('! '))).toEqual([expect.stringMatching(/^! daemon: /)])
-    expect(lines.filter((line) => line.startsWith('  → '))).toHaveLength(6)
+    expect(lines.filter((line) => line.startsWith('  → '))).toHaveLength(7)
   })
 
   test.each([

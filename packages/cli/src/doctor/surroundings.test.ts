@@ -57,17 +57,21 @@ describe('postconf', () => {
 
 describe('folders', () => {
   let spool = ''
+  let present = ''
 
   beforeEach(async () => {
     spool = await mkdtemp(join(tmpdir(), 'ecluse-spool-'))
+    present = await mkdtemp(join(tmpdir(), 'ecluse-ledger-'))
   })
 
   afterEach(async () => {
     await rm(spool, { recursive: true })
+    await rm(present, { recursive: true })
   })
 
-  const places = (quarantine: string) =>
+  const places = (quarantine: string, ledger = present) =>
     sampleConfig({
+      ledger: { directory: ledger },
       quarantine: { directory: quarantine },
       spool: { directory: spool },
       limits: { messageSize: '64KiB' },
@@ -100,6 +104,11 @@ describe('folders', () => {
     ],
   ])('one that %s is told', async (_, make, expected) => {
     expect(complaints(await checkPlaces(places(await make())))).toEqual([expected])
+  })
+
+  test('that of the ledger is looked at too', async () => {
+    const missing = join(present, 'none')
+    expect(complaints(await checkPlaces(places(directory, missing)))).toEqual(['✗ ledger'])
   })
 
   test('Redis is not asked, and that is said', async () => {
