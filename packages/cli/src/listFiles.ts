@@ -2,12 +2,18 @@ import { isUtf8 } from 'node:buffer'
 import { constants } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import { FilterError, listFileInSteps, type KeyPath, type ListEntry, type NamedList } from '@ecluse/core'
+import {
+  FILE_PREFIX,
+  FilterError,
+  listFileInSteps,
+  type KeyPath,
+  type ListEntry,
+  type NamedList,
+} from '@ecluse/core'
 import { inTurns } from '@ecluse/daemon'
 
 /** Enough for a million addresses. */
 const MAX_BYTES = 64 * 1024 * 1024
-const PREFIX = 'file:'
 
 /** Why a file has no entries for us. */
 export interface ListFailure {
@@ -42,7 +48,7 @@ export async function readLists(
   const files = new Map<string, ListFile>()
   const failures: ListFailure[] = []
   for (const { name, path: named } of lists) {
-    const file = path.resolve(directory, name.slice(PREFIX.length))
+    const file = path.resolve(directory, name.slice(FILE_PREFIX.length))
     try {
       const stamp = await stampOf(file)
       const text = await readText(file)

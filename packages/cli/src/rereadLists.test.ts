@@ -54,6 +54,7 @@ async function started() {
   const reloading = new Reloading({
     daemon: {
       reload: async (read) => {
+        // What was in force is not looked at: the lists say everything.
         Object.assign(now, await read({} as never))
         return true
       },

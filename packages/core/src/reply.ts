@@ -90,6 +90,13 @@ export function deliveryReply(result: DeliveryResult, id: string): SmtpReply {
   }
 }
 
+/** To clients that come, or begin a message, while the process ends: RFC 5321 section 3.8. */
+export const SHUTTING_DOWN_REPLY: SmtpReply = {
+  code: 421,
+  enhanced: '4.3.2',
+  text: 'Service shutting down, closing channel',
+}
+
 /** To new messages while as many as we take on are being looked at. */
 export const BUSY_REPLY: SmtpReply = {
   code: 451,

@@ -73,7 +73,11 @@ export function createRules({ own, ...parts }: RuleParts): Rules {
     const standing = yield* senders.forMail({ mailFrom, authors }, lookup)
     return {
       facts,
-      policyFor: (recipient) => mailPolicies.policyFor(lookup(recipient)),
+      // Without overlays nobody is looked up.
+      policyFor:
+        policies.rules.length === 0
+          ? () => policies.base
+          : (recipient) => mailPolicies.policyFor(lookup(recipient)),
       overlaysFor: (recipient) => mailPolicies.overlaysFor(lookup(recipient)),
       conditionsFor(recipient) {
         const asked = lookup(recipient)

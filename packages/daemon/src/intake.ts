@@ -5,6 +5,7 @@ import {
   FilterError,
   NO_ROOM_REPLY,
   failureReply,
+  SHUTTING_DOWN_REPLY,
   type Envelope,
   type ScanResult,
   type SmtpReply,
@@ -48,12 +49,6 @@ export interface Intake extends ReceiveHandler {
   abort(): void
 }
 
-const SHUTTING_DOWN: SmtpReply = {
-  code: 421,
-  enhanced: '4.3.2',
-  text: 'Service shutting down, closing channel',
-}
-
 export function createIntake(options: IntakeOptions): Intake {
   const { spool, parts, memoryBytes, metrics } = options
   const turns = new Turns(() => parts.newest.concurrency)
@@ -64,7 +59,7 @@ export function createIntake(options: IntakeOptions): Intake {
   let onIdle: (() => void) | undefined
 
   const admit = ({ peer, declaredBytes = 0 }: MailRequest): SmtpReply | undefined => {
-    if (draining) return SHUTTING_DOWN
+    if (draining) return SHUTTING_DOWN_REPLY
     if (!turns.mayBegin(peerName(peer))) {
       metrics.refused('concurrency')
       return BUSY_REPLY

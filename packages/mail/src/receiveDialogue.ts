@@ -1,6 +1,7 @@
 import {
   failpoint,
   printable,
+  SHUTTING_DOWN_REPLY,
   type Client,
   type Envelope,
   type MailProtocol,
@@ -52,12 +53,6 @@ const CONTROL = /[\x00-\x1f\x7f]/
 /** Who reads a path looks at control characters itself. */
 const WITH_PATH = /^(?:MAIL FROM|RCPT TO):/i
 const HTTP = /^(?:CONNECT|DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT|TRACE) .* HTTP\/\d/i
-
-const SHUTTING_DOWN: SmtpReply = {
-  code: 421,
-  enhanced: '4.3.2',
-  text: 'Service shutting down, closing channel',
-}
 
 interface Transaction extends Sender {
   readonly recipients: Recipient[]
@@ -197,7 +192,7 @@ export class Dialogue {
     if (tlsRequired && this.#tls === undefined) {
       return this.refuse(530, '5.7.0', 'Must issue a STARTTLS command first')
     }
-    if (this.#shuttingDown) return this.#say(SHUTTING_DOWN)
+    if (this.#shuttingDown) return this.#say(SHUTTING_DOWN_REPLY)
     const sender = parseMail(args)
     if ('code' in sender) return this.refuse(sender.code, sender.enhanced, sender.text)
     const { declaredBytes = 0 } = sender
@@ -333,7 +328,7 @@ export class Dialogue {
   }
 
   #leaveIfIdle(): void {
-    if (this.#shuttingDown && !this.#transaction && !this.#answering) this.#say(SHUTTING_DOWN)
+    if (this.#shuttingDown && !this.#transaction && !this.#answering) this.#say(SHUTTING_DOWN_REPLY)
   }
 
   #greeted(): boolean {
