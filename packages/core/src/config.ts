@@ -15,7 +15,9 @@ import {
   reinjectSection,
   spoolSection,
 } from './configSections.ts'
-import { futureSections } from './configFuture.ts'
+import { cacheSection } from './configCache.ts'
+import { noticesSection } from './configNotices.ts'
+import { redisSection } from './configRedis.ts'
 import { policyList, senderList } from './configLists.ts'
 import { policySection } from './configPolicy.ts'
 import { scannerList } from './configScanners.ts'
@@ -265,7 +267,9 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
         notation: 'field name',
       })
       .prefault('X-Ecluse-Alert'),
-    ...futureSections(),
+    redis: redisSection().exactOptional(),
+    cache: cacheSection().exactOptional(),
+    notices: noticesSection().exactOptional(),
   })
     .superRefine(nestDeadlines)
     .superRefine(separatePlaces)

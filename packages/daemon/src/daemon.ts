@@ -3,16 +3,14 @@ import { formatAddress, type Address, type Scanner, type ScannerVersion } from '
 import {
   createReceiver,
   createReinjector,
-  createSpool,
   type Receiver,
   type ReceiverOptions,
   type ReinjectOptions,
-  type Spool,
   type SpoolOptions,
 } from '@ecluse/mail'
-import { createFileStore, type QuarantineStore } from '@ecluse/quarantine'
-import { createFileLedger, type FileLedgerOptions, type Ledger } from '@ecluse/state'
+import type { FileLedgerOptions } from '@ecluse/state'
 import { tellOf } from './connectionEvents.ts'
+import { openFolders } from './folders.ts'
 import { listenHttp, type HttpListener } from './http.ts'
 import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
@@ -20,6 +18,7 @@ import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
 import type { PipelineParts } from './pipeline.ts'
+import { ReleaseStack } from './releaseStack.ts'
 import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
@@ -199,50 +198,6 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   return { intake, readiness, metrics, reloader }
 }
 
-/** Where messages and what is known of them are kept. */
-interface Folders {
-  readonly spool: Spool
-  readonly quarantine: QuarantineStore
-  readonly ledger?: Ledger
-  /** Tries all of them. @throws FilterError E_SPOOL, E_QUARANTINE, E_LEDGER */
-  readonly check: () => Promise<void>
-  /** Whether the spool could not be written when it was last tried. */
-  readonly spoolFails: () => boolean
-}
-
-async function openFolders(options: DaemonOptions, stack: ReleaseStack): Promise<Folders> {
-  const spool = createSpool(options.spool)
-  const quarantine = createFileStore(options.quarantineDirectory)
-  const ledger = options.ledger && createFileLedger(options.ledger)
-  await Promise.all([spool.prepare(), quarantine.prepare()])
-  if (ledger) await openLedger(ledger, options.log, stack)
-  const watched = watchSpool(spool)
-  return {
-    spool,
-    quarantine,
-    ...(ledger && { ledger }),
-    check: async () => void (await Promise.all([watched.check(), quarantine.check(), ledger?.check()])),
-    spoolFails: watched.fails,
-  }
-}
-
-/** Remembers whether the spool could be written when it was last tried. */
-function watchSpool(spool: Spool): { readonly check: () => Promise<void>; readonly fails: () => boolean } {
-  let failed = false
-  return {
-    fails: () => failed,
-    check: async () => {
-      try {
-        await spool.check()
-        failed = false
-      } catch (error) {
-        failed = true
-        throw error
-      }
-    },
-  }
-}
-
 /** Field by field: at the start `from` is all of the daemon's options. */
 function messageParts(
   from: ReloadableOptions,
@@ -256,14 +211,6 @@ function messageParts(
     directionOf: (envelope) => rules.directionOf(envelope),
     ...limits,
   }
-}
-
-/** Reads what is remembered; closed after everything that could still write to it. */
-async function openLedger(ledger: Ledger, log: Log, stack: ReleaseStack): Promise<void> {
-  const { entries, damaged } = await ledger.prepare()
-  stack.push(async () => await ledger.close())
-  log.info({ entries }, 'ledger read')
-  if (damaged > 0) log.warn({ damaged }, 'ledger: lines torn by a crash were passed over')
 }
 
 /** Closes scanners in the background; one that cannot be closed is told of, and nothing else. */
@@ -284,25 +231,6 @@ function closeScanners(log: Log): { close(scanners: readonly Scanner[]): void; d
       }
     },
     done: async () => void (await Promise.all(running)),
-  }
-}
-
-/** What was opened, closed in the opposite order, once, however often it is asked for. */
-class ReleaseStack {
-  readonly #releasers: (() => Promise<void> | void)[] = []
-  #released: Promise<void> | undefined
-
-  push(releaser: () => Promise<void> | void): void {
-    this.#releasers.push(releaser)
-  }
-
-  async release(): Promise<void> {
-    this.#released ??= this.#releaseAll()
-    await this.#released
-  }
-
-  async #releaseAll(): Promise<void> {
-    for (let next = this.#releasers.pop(); next; next = this.#releasers.pop()) await next()
   }
 }
 
