@@ -216,3 +216,14 @@ test('a message that cannot be read is a failure, not a shorter message', async 
   })
   await fake.idle()
 })
+
+test('a clamd that does not know sessions is asked as before', async () => {
+  const { fake, scanner } = await start()
+  await expect(scanner.version(NEVER)).resolves.toMatchObject({ engine: 'ClamAV 1.4.3' })
+  const before = fake.accepted
+  const message = testMessage(EICAR)
+  await expect(scanner.scan(request(message), NEVER)).resolves.toMatchObject({
+    findings: [{ kind: 'virus' }],
+  })
+  expect(fake.accepted).toBe(before + 1)
+})

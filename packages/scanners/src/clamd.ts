@@ -1,6 +1,7 @@
 /*
- * clamd(8), INSTREAM: one connection for each message, over TCP or a Unix socket. clamdjs speaks the protocol, with
- * patches/clamdjs@1.0.2.patch, on which this file relies; its reasons:
+ * clamd(8), INSTREAM, over TCP or a Unix socket. A message that is in memory goes over a kept connection, once clamd has
+ * told its version over one (clamdSession.ts); every other one has a connection of its own, as has one whose session
+ * gave no whole answer. There clamdjs speaks the protocol, with patches/clamdjs@1.0.2.patch; its reasons:
  *
  * - address and signal: clamdjs knows TCP only, while Debian's clamd listens on a Unix socket, and cannot be aborted;
  * - one place settles, and frees socket, timer and listener: the timer outlived a refused connection, the socket a
@@ -24,6 +25,7 @@ import {
   type ScannerVersion,
   type Verdict,
 } from '@ecluse/core'
+import { ClamdSessions, instream } from './clamdSession.ts'
 import { abortFailure, lostError, protocolError, scannerFailure } from './failure.ts'
 
 /** ClamAV's daemon. Debian's default address. */
@@ -38,10 +40,12 @@ export const clamd = scannerKind({
   create(name, options) {
     const where = `${name}: ${formatAddress(options.address)}`
     const client = createScanner(options.address)
-    const send = (message: Message, signal: AbortSignal): Promise<string> =>
-      message.bytes
-        ? client.scanBuffer(message.bytes, { signal })
-        : client.scanStream(message.open(), { signal })
+    const sessions = new ClamdSessions(options.address)
+    const send = async (message: Message, signal: AbortSignal): Promise<string> => {
+      if (!message.bytes) return await client.scanStream(message.open(), { signal })
+      const reply = sessions.known ? await sessions.ask(instream(message.bytes), signal) : undefined
+      return reply ?? (await client.scanBuffer(message.bytes, { signal }))
+    }
     return {
       async scan({ message }, signal) {
         if (signal.aborted) throw abortFailure(where, signal)
@@ -58,14 +62,21 @@ export const clamd = scannerKind({
       async version(signal) {
         if (signal.aborted) throw abortFailure(where, signal)
         try {
-          return readVersion(await version(options.address, undefined, { signal }))
+          const reply = await sessions.ask([VERSION], signal)
+          return readVersion(reply ?? (await version(options.address, undefined, { signal })))
         } catch (cause) {
           throw scannerFailure(where, cause, signal)
         }
       },
+      close: () => {
+        sessions.close()
+        return Promise.resolve()
+      },
     }
   },
 })
+
+const VERSION = Buffer.from('zVERSION\0')
 
 const SIZE_LIMIT = 'INSTREAM size limit exceeded. ERROR'
 
