@@ -26,6 +26,7 @@ export const NAMES: Readonly<Record<string, string>> = {
   final_spam_destiny: 'policy.destiny.spam',
   final_virus_destiny: 'policy.destiny.virus',
   forward_method: 'reinject.address',
+  haproxy_target_enabled: 'listen',
   inet_socket_bind: 'listen',
   inet_socket_port: 'listen',
   interface_policy: 'policies',

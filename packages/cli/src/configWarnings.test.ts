@@ -58,6 +58,14 @@ describe('of the whole', () => {
       '4:45: listen[0].trust: everybody may send mail through here as if it were checked by Postfix (name the address of Postfix)',
     ],
     [
+      `${ORDINARY}listen: [{ address: '10.0.0.9:10024', trust: [10.0.0.0/24], proxies: [10.0.0.5, '::/0'] }]\n`,
+      '4:81: listen[0].proxies[1]: everybody may say to be any client, and so be one that is trusted (name the address of the balancer)',
+    ],
+    [
+      `${ORDINARY}listen: [{ address: '127.0.0.1:10024', proxies: [127.0.0.5, 10.0.0.5] }]\n`,
+      '4:61: listen[0].proxies[1]: can never match: only this machine reaches 127.0.0.1:10024 (remove it, or let the listener have an address that the balancer reaches)',
+    ],
+    [
       `${ORDINARY}limits: { connections: 20 }\n`,
       '4:1: limits.concurrency: can never be reached: limits.connections is 20 (lower it, or raise limits.connections)',
     ],
@@ -87,6 +95,15 @@ describe('of the whole', () => {
     ],
   ])('%j', async (source, expected) => {
     expect(await warningsOf(source)).toEqual([expected])
+  })
+
+  test.each([
+    "listen: [{ address: '10.0.0.9:10024', trust: [10.0.0.0/24], proxies: [10.0.0.5, 2001:db8::5] }]",
+    "listen: [{ address: '127.0.0.1:10024', proxies: [127.0.0.1] }]",
+    "listen: [{ address: '[::1]:10024', proxies: ['::1', 127.0.0.0/8] }]",
+    "listen: [{ address: '0.0.0.0:10024', proxies: [0.0.0.0/0], tls: { key: /k, cert: /c, ca: /a, requireClientCertificate: true } }]",
+  ])('there is none of %s', async (listen) => {
+    expect(await warningsOf(`${ORDINARY}${listen}\n`)).toEqual([])
   })
 
   test('there is none of a quarantine that nothing comes into', async () => {

@@ -1,6 +1,7 @@
 import { FilterError, WITHOUT_EFFECT, type Config, type ErrorPlace, type ScannerKind } from '@ecluse/core'
 import { errorAt } from './configErrors.ts'
 import { listWarnings } from './listWarnings.ts'
+import { proxyWarnings } from './proxyWarnings.ts'
 import { policyWarnings } from './policyWarnings.ts'
 import { ruleWarnings, type RuleFacts } from './ruleWarnings.ts'
 import { firstOf, type Warning } from './warning.ts'
@@ -108,6 +109,7 @@ function listenWarnings({ listen, limits }: Config): Warning[] {
     const message = 'everybody may send mail through here as if it were checked by Postfix'
     return [{ path: ['listen', index, 'trust'], message, hint: 'name the address of Postfix' }]
   })
+  warnings.push(...proxyWarnings(listen))
   if (limits.concurrency > limits.connections) {
     const message = `can never be reached: limits.connections is ${limits.connections}`
     warnings.push({ path: ['limits', 'concurrency'], message, hint: 'lower it, or raise limits.connections' })

@@ -108,13 +108,14 @@ export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
 }
 
 async function receiverOptions(listen: ListenConfig, { hostname, limits }: Config): Promise<ReceiverOptions> {
-  const { protocol, address, mode, trust, tls } = listen
+  const { protocol, address, mode, trust, proxies, tls } = listen
   return {
     protocol,
     address,
     mode,
     hostname,
     trust,
+    proxies,
     ...(tls && { tls: await listenerTls(tls) }),
     messageSizeBytes: limits.messageSize,
     recipients: limits.recipients,

@@ -99,6 +99,8 @@ export interface ListenConfig {
   readonly mode: number
   /** CIDR, always with a prefix length; at least one. Unix sockets trust whoever may open them. */
   readonly trust: readonly string[]
+  /** CIDR, always with a prefix length. Empty: no connection begins with a PROXY header. */
+  readonly proxies: readonly string[]
   /** Absent: STARTTLS is not offered. */
   readonly tls?: {
     readonly key: string

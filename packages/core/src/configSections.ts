@@ -31,7 +31,19 @@ export function listenerSection(loopback: readonly string[]) {
     trust: list('Networks that may talk to us; others are refused. Not for Unix sockets.', cidr('Network.'), {
       min: 1,
     }).prefault([...loopback]),
+    proxies: list(
+      'Balancers (networks) that begin each connection with a PROXY header; the client in it must be in trust.',
+      cidr('Network.'),
+    ).prefault([]),
     tls: listenerTls().exactOptional(),
+  }).superRefine(({ address: at, proxies }, context) => {
+    if (!('path' in at) || proxies.length === 0) return
+    context.addIssue({
+      code: 'custom',
+      path: ['proxies'],
+      message: 'is not for Unix sockets: who connects there has no address',
+      params: { hint: 'let the balancer connect over TCP, or let it send no header and remove proxies' },
+    })
   })
 }
 

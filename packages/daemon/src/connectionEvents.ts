@@ -5,6 +5,7 @@ import type { Metrics, Refusal } from './metrics.ts'
 /** Why a connection was refused or closed, as metrics name it. */
 const REFUSALS: ReadonlyMap<ReceiverEvent['event'], Refusal> = new Map([
   ['untrusted', 'untrusted'],
+  ['proxy', 'proxy'],
   ['crowded', 'connections'],
   ['unused', 'unused'],
   ['slow', 'slow'],

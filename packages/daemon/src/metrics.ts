@@ -14,10 +14,10 @@ export interface GaugeSources {
 }
 
 /**
- * Why something was not taken: connections beyond `limits.connections`, of untrusted peers, closed as the one that was
- * used least, or too slow; messages beyond `limits.concurrency`, or `limits.spoolBytes`.
+ * Why something was not taken: connections beyond `limits.connections`, of untrusted peers, of proxies without a header,
+ * closed as the one that was used least, or too slow; messages beyond `limits.concurrency`, or `limits.spoolBytes`.
  */
-const REFUSALS = ['connections', 'untrusted', 'unused', 'slow', 'concurrency', 'spool'] as const
+const REFUSALS = ['connections', 'untrusted', 'proxy', 'unused', 'slow', 'concurrency', 'spool'] as const
 export type Refusal = (typeof REFUSALS)[number]
 
 /**

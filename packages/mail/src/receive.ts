@@ -19,6 +19,11 @@ export interface ReceiverOptions {
   readonly hostname: string
   /** Networks (CIDR) that may talk to us; others get 554 at once. Peers on a Unix socket are always trusted. */
   readonly trust: readonly string[]
+  /**
+   * Networks (CIDR) of which each connection must begin with a header of the PROXY protocol, version 1 or 2; the address
+   * in it is the one that must be trusted, and that has a share of `connections`. Absent or empty: there are none.
+   */
+  readonly proxies?: readonly string[]
   /** Absent: STARTTLS is not offered. */
   readonly tls?: {
     readonly key: Buffer
@@ -68,7 +73,7 @@ export async function createReceiver(
   handler: ReceiveHandler,
   log: (event: ReceiverEvent) => void,
 ): Promise<Receiver> {
-  const { address, tls } = options
+  const { address, tls, proxies = [] } = options
   // Filled in below: with port 0 the name of the listener is known only when it listens.
   const dialogue: { -readonly [Key in keyof DialogueOptions]: DialogueOptions[Key] } = {
     protocol: options.protocol,
@@ -87,6 +92,7 @@ export async function createReceiver(
     pace: options.pace ?? ANY_PACE,
     clock: options.clock ?? CLOCK,
     ...(!('path' in address) && { trusts: networkTest(options.trust) }),
+    ...(!('path' in address) && proxies.length > 0 && { isProxy: networkTest(proxies) }),
   }
   const server = new FilterServer(serverOptions(options), context)
   const bound = await listen(server.server, address, options.mode)

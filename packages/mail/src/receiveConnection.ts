@@ -6,6 +6,7 @@ import { Dialogue, type Channel, type DialogueOptions } from './receiveDialogue.
 import type { ReceiveHandler, ReceiverEvent } from './receiveHandler.ts'
 import { Pace, type Clock, type PaceLimits } from './receivePace.ts'
 import { Places } from './receivePlaces.ts'
+import { ProxyHeaders } from './receiveProxy.ts'
 import { FilterStream } from './receiveStream.ts'
 
 /** What a listener gives to each of its connections. */
@@ -15,6 +16,8 @@ export interface ListenerContext {
   readonly log: (event: ReceiverEvent) => void
   /** Whether this IP address may talk to us; absent: a Unix socket, which its permissions guard. */
   readonly trusts?: (address: string) => boolean
+  /** Whether connections from this IP address begin with a header of the PROXY protocol; absent: none do. */
+  readonly isProxy?: (address: string) => boolean
   readonly connections: number
   readonly pace: PaceLimits
   readonly clock: Clock
@@ -33,6 +36,7 @@ export class FilterServer extends SMTPServer {
   readonly #context: ListenerContext
   readonly #filterConnections = new Set<FilterConnection>()
   readonly #places: Places<FilterConnection>
+  readonly #proxyHeaders: ProxyHeaders
   #stopWatching: () => void = () => undefined
   /** Who found no place since that was last told; `peer` is the last one. */
   #crowd: { readonly peer: string; readonly count: number } | undefined
@@ -43,8 +47,13 @@ export class FilterServer extends SMTPServer {
   constructor(options: SMTPServerOptions, context: ListenerContext) {
     super(options)
     this.#context = context
-    const { connections } = context
+    const { connections, log } = context
     this.#places = new Places(connections)
+    this.#proxyHeaders = new ProxyHeaders({
+      limit: connections,
+      log,
+      crowded: (peer) => this.crowded(peer),
+    })
     // Those that wait for their client to hang up hold descriptors, too.
     this.server.maxConnections = 2 * connections + LEAVING_CONNECTIONS
     // Cut without a word by Node.
@@ -62,6 +71,7 @@ export class FilterServer extends SMTPServer {
       attentiveMs += Math.min(now - last, 2 * LOOK_MS)
       last = now
       this.#tellCrowd()
+      this.#proxyHeaders.look(attentiveMs)
       const stressed = this.#places.ranOut()
       for (const connection of this.#filterConnections) connection.look({ now, attentiveMs, stressed })
     })
@@ -94,10 +104,17 @@ export class FilterServer extends SMTPServer {
     if (this.server.listening) this.#context.log({ event: 'listener', cause })
   }
 
-  /** We speak no PROXY protocol; the base class would still draw a random number and wait for a turn. */
-  override _handleProxy(...[, callback]: Parameters<SMTPServer['_handleProxy']>): void {
+  /**
+   * The base class reads version 1 only, takes more than a header for one, answers what is none, and knows proxies by
+   * single addresses; and it draws a random number and waits for a turn where nothing is to be read.
+   */
+  override _handleProxy(...[socket, callback]: Parameters<SMTPServer['_handleProxy']>): void {
     this.#accepted += 1
-    callback(null, { id: String(this.#accepted) })
+    const id = String(this.#accepted)
+    if (!this.#context.isProxy?.(socket.remoteAddress ?? '')) return callback(null, { id })
+    this.#proxyHeaders.expect(socket, ({ source }) => {
+      callback(null, { id, ...(source && { remoteAddress: source.address, remotePort: source.port }) })
+    })
   }
 
   override connect(socket: Socket | TLSSocket, options?: SMTPConnectionOptions | null): void {
@@ -116,6 +133,7 @@ export class FilterServer extends SMTPServer {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()))
     for (const connection of this.#filterConnections) connection.shutdown()
     const drop = (): void => {
+      this.#proxyHeaders.drop()
       for (const connection of this.#filterConnections) connection.drop()
     }
     if (signal.aborted) drop()

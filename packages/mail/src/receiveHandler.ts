@@ -45,6 +45,11 @@ export type ReceiverEvent =
   | { readonly event: 'unused'; readonly peer: string }
   /** The connection was closed: the client was too slow. */
   | { readonly event: 'slow'; readonly peer: string; readonly what: Lateness }
+  /**
+   * A connection of a proxy was closed: it did not begin with a header of the PROXY protocol, or the header did not
+   * come in time. `peer` is the proxy.
+   */
+  | { readonly event: 'proxy'; readonly peer: string; readonly what: 'malformed' | 'late' }
   /** STARTTLS failed, or the client's certificate was not accepted. */
   | { readonly event: 'tls'; readonly peer: string; readonly cause: unknown }
   /** The connection was closed: too many errors in a row, or a browser. */

@@ -20,10 +20,16 @@ export function checkFilter(way: PostfixWay): Diagnosis[] {
   const told = way.filters.map(({ value, feed, fault }): Diagnosis => {
     if (!fault) return well(check, `content_filter = ${value}: ${feed?.protocol} to Écluse`)
     const detail = `content_filter = ${value}: ${fault.detail}`
-    // Some mail may go to another filter on purpose.
-    return feeds.length > 0 ? warn(check, detail, fault.cure) : wrong(check, detail, fault.cure)
+    // Some mail may go to another filter on purpose, and what is between us may be a balancer.
+    return feeds.length > 0 || hasProxies(way)
+      ? warn(check, detail, fault.cure)
+      : wrong(check, detail, fault.cure)
   })
   return [...told, ...checkBypass(way)]
+}
+
+function hasProxies({ config }: PostfixWay): boolean {
+  return config.listen.some(({ proxies }) => proxies.length > 0)
 }
 
 /** '' where there is none. */
@@ -56,6 +62,7 @@ export function checkFeeds(way: PostfixWay): Diagnosis[] {
     checkLineLength(way, feed),
     checkTls(way, feed),
     checkSource(way, feed),
+    checkHeader(way, feed),
     checkRewriting(way, feed),
     checkKeywords(way, feed),
   ])
@@ -119,19 +126,42 @@ function checkTls({ postfix }: PostfixWay, feed: Feed): Diagnosis {
   )
 }
 
-function checkSource({ postfix }: PostfixWay, feed: Feed): Diagnosis {
+/** The parameter that gives Postfix its own address towards us, and the address; both '' where none does. */
+function sourceOf({ postfix }: PostfixWay, feed: Feed): readonly [parameter: string, address: string] {
+  const parameters = ['bind_address', 'bind_address6'].map((suffix) => `${feed.protocol}_${suffix}`)
+  return (
+    parameters
+      .map((parameter) => [parameter, settingOf(postfix, parameter, feed.service) ?? ''] as const)
+      .find(([, value]) => value !== '') ?? ['', '']
+  )
+}
+
+function checkSource(way: PostfixWay, feed: Feed): Diagnosis {
   const check = 'postfix feed source'
   const { address, trust } = feed.listener
   if ('path' in address) return well(check, 'a Unix socket has none')
-  const [name, bound] = ['bind_address', 'bind_address6']
-    .map((suffix) => `${feed.protocol}_${suffix}`)
-    .map((parameter) => [parameter, settingOf(postfix, parameter, feed.service) ?? ''] as const)
-    .find(([, value]) => value !== '') ?? ['', '']
+  const [name, bound] = sourceOf(way, feed)
   if (bound === '') return well(check, 'Postfix comes from the address that the way to Écluse has')
   if (trust.some((network) => inNetworks(network, bound) === 'in'))
     return well(check, `${name} is ${bound}, trusted`)
   const detail = `${name} is ${bound}, which ${formatAddress(address)} does not trust: it refuses Postfix`
   return wrong(check, detail, `${setOption(feed, `${name}=`)}; or add ${bound} to trust of the listener`)
+}
+
+/** Postfix sends no PROXY header: where one is waited for, no mail comes through. */
+function checkHeader(way: PostfixWay, feed: Feed): Diagnosis {
+  const check = 'postfix feed header'
+  const { address, proxies } = feed.listener
+  // To an address of this machine one comes from the same one.
+  const source = sourceOf(way, feed)[1] || ('host' in address ? address.host : '')
+  const network = proxies.find((candidate) => inNetworks(candidate, source) === 'in')
+  if (network === undefined) return well(check, 'no PROXY header is expected from Postfix')
+  const detail = `Postfix comes from ${source}, which is in proxies (${network}), and sends no PROXY header`
+  return wrong(
+    check,
+    detail,
+    `name the balancer in content_filter of main.cf, or take ${network} out of proxies`,
+  )
 }
 
 /** Parameters of lmtp(8) and smtp(8) that change the header on the way out: here mail is not on its way out yet. */

@@ -233,6 +233,25 @@ test('a source address that the listener trusts is well', () => {
   expect(everything(sampleWay({ services }))).toEqual(['✗ postfix feed source'])
 })
 
+test.each([
+  [['127.0.0.1'], {}, ['✗ postfix feed header']],
+  [['127.0.0.2'], {}, []],
+  [['127.0.0.2'], { lmtp_bind_address: '127.0.0.2' }, ['✗ postfix feed header']],
+  [['127.0.0.0/8'], { lmtp_bind_address: '127.0.0.2' }, ['✗ postfix feed header']],
+])('Postfix straight to a listener with proxies %j, as %j: %j', (proxies, options, expected) => {
+  const listen = [{ protocol: 'lmtp', address: '127.0.0.1:10024', proxies }]
+  expect(everything(sampleWay({ services: [withOptions(FEED, options), REENTRY] }, { listen }))).toEqual(
+    expected,
+  )
+})
+
+test('a next hop that is not ours may be a balancer where there are proxies', () => {
+  const main = { content_filter: 'ecluse:[127.0.0.1]:10023' }
+  const listen = [{ protocol: 'lmtp', address: '127.0.0.1:10024', proxies: ['127.0.0.1'] }]
+  expect(everything(sampleWay({ main }, { listen }))).toEqual(['! postfix filter'])
+  expect(everything(sampleWay({ main }))).toEqual(['✗ postfix filter'])
+})
+
 describe('domains', () => {
   const NONE: TableAnswers = { known: new Set(), unasked: [] }
 

@@ -14,6 +14,8 @@ describe('a content_filter brings mail to a listener', () => {
     ['ecluse:[::1]:10024', '[::1]:10024', 'ecluse unix - - n - 20 lmtp'],
     ['ecluse:[127.0.0.1]', '127.0.0.1:24', 'ecluse unix - - n - 20 lmtp'],
     ['ecluse:unix:/run/ecluse/lmtp', 'unix:/run/ecluse/lmtp', 'ecluse unix - - n - 20 lmtp'],
+    ['ecluse:[192.0.2.9]:10024, [127.0.0.1]:10024', '127.0.0.1:10024', 'ecluse unix - - n - 20 lmtp'],
+    ['ecluse:[127.0.0.1]:10024 [192.0.2.9]:10024', '127.0.0.1:10024', 'ecluse unix - - n - 20 lmtp'],
     ['ecluse:unix:ecluse/lmtp', 'unix:/var/spool/postfix/ecluse/lmtp', 'ecluse unix - - n - 20 lmtp'],
     ['ecluse:unix:/ecluse/lmtp', 'unix:/var/spool/postfix/ecluse/lmtp', 'ecluse unix - - y - 20 lmtp'],
   ])('%s at %s, %s', (filter, address, line) => {
@@ -40,6 +42,12 @@ test.each([
   ['ecluse:[127.0.0.2]:10024', /does not listen there/],
   ['ecluse:[127.0.0.1]:10026', /does not listen there/],
   ['ecluse:unix:/run/ecluse/lmtp', /does not listen there/],
+  ['ecluse:[192.0.2.8]:10024,[192.0.2.9]:10024', /does not listen there/],
+  [
+    'ecluse:inet:[127.0.0.1]:10024, [127.0.0.1]:10026',
+    /none may begin with a type, as inet:\[127\.0\.0\.1\]:10024/,
+  ],
+  ['ecluse:[127.0.0.1]:10024 unix:/run/ecluse/lmtp', /none may begin with a type, as unix:/],
   ['other:[127.0.0.1]:10024', /no service "other" of type unix/],
   ['cleanup:[127.0.0.1]:10024', /"cleanup" runs cleanup/],
   ['smtponly:[127.0.0.1]:10024', /speaks smtp, but 127\.0\.0\.1:10024 lmtp/],

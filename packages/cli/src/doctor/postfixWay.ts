@@ -123,7 +123,15 @@ function readFilter(value: string, postfix: PostfixConfig, config: Config): Filt
   if (protocol !== 'lmtp' && protocol !== 'smtp') {
     return { value, fault: { detail: `"${transport}" runs ${protocol}, not lmtp or smtp`, cure } }
   }
-  const listener = listenerAt(value.slice(colon + 1), { service, postfix, config })
+  const nextHops = splitNextHops(value.slice(colon + 1))
+  const unreadable = nextHops.length > 1 && nextHops.find((hop) => /^(?:inet|unix):/.test(hop))
+  if (unreadable) {
+    const detail = `of several next hops none may begin with a type, as ${unreadable} does`
+    return { value, fault: { detail, cure: 'write each of them as [ADDRESS]:PORT' } }
+  }
+  const listener = nextHops
+    .map((hop) => listenerAt(hop, { service, postfix, config }))
+    .find((found) => found !== undefined)
   if (!listener) {
     const listening = config.listen.map(({ address }) => formatAddress(address)).join(', ')
     return { value, fault: { detail: `Écluse does not listen there, but at ${listening}`, cure } }
@@ -139,6 +147,11 @@ function readFilter(value: string, postfix: PostfixConfig, config: Config): Filt
     }
   }
   return { value, feed: { service, protocol, listener } }
+}
+
+/** Postfix 3.5 and later tries several in turn; a type is only taken off the first one, and then of all of them. */
+function splitNextHops(nextHops: string): readonly string[] {
+  return nextHops.split(/[\s,]+/)
 }
 
 /** `[127.0.0.1]:10024`, `unix:PATH` for messages. */
