@@ -45,3 +45,13 @@ export class FilterError extends Error {
     if (options.place !== undefined) this.place = options.place
   }
 }
+
+// libuv has no name for the error of a full quota (122 on Linux), and Node.js makes this of it.
+const NAMELESS: ReadonlyMap<string, string> = new Map([['Unknown system error -122', 'EDQUOT']])
+
+/** The name of the system error that a file operation failed with, such as ENOSPC; absent: it failed with none. */
+export function systemErrorName(cause: unknown): string | undefined {
+  if (typeof cause !== 'object' || cause === null || !('code' in cause)) return undefined
+  const { code } = cause
+  return typeof code === 'string' ? (NAMELESS.get(code) ?? code) : undefined
+}

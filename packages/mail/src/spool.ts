@@ -2,7 +2,7 @@ import { createHash, hash, randomFillSync, type Hash } from 'node:crypto'
 import { open, readdir, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { FilterError, type Message } from '@ecluse/core'
+import { FilterError, systemErrorName, type Message } from '@ecluse/core'
 import { MAX_HEADER_BYTES, findHeaderEnd, type HeaderEnd } from './header.ts'
 
 /** Where messages are, and from which size on in a file. */
@@ -84,7 +84,7 @@ export function createSpool(options: SpoolOptions): Spool {
     try {
       await action()
     } catch (cause) {
-      const { code = '' } = cause as NodeJS.ErrnoException
+      const code = systemErrorName(cause) ?? ''
       const hint = HINTS.get(code) ?? FOLDER_HINT
       throw new FilterError('E_SPOOL', `${directory}: cannot be written: ${code}`, { cause, hint })
     }

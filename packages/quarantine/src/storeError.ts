@@ -1,4 +1,4 @@
-import { FilterError } from '@ecluse/core'
+import { FilterError, systemErrorName } from '@ecluse/core'
 
 const FULL = 'the disk is full: make room, or delete old mail with `ecluse quarantine expire`'
 const RIGHTS = 'the folder and all in it must belong to the user that ecluse runs as, mode 0700'
@@ -30,7 +30,4 @@ export function storeError(cause: unknown, what: string): FilterError {
 }
 
 /** The errno of a failure; absent: it is none of a system call. */
-export function codeOf(cause: unknown): string | undefined {
-  if (typeof cause !== 'object' || cause === null || !('code' in cause)) return undefined
-  return typeof cause.code === 'string' ? cause.code : undefined
-}
+export const codeOf = systemErrorName

@@ -23,6 +23,7 @@ import {
 } from '@ecluse/core'
 import { envelopeText } from './envelopeText.ts'
 import { abortFailure, codeOf, protocolError, scannerFailure } from './failure.ts'
+import { endAfter } from './lastByte.ts'
 import { readRspamdReply } from './rspamdReply.ts'
 
 const MAX_REPLY_BYTES = 1024 * 1024
@@ -200,7 +201,7 @@ async function askOnce(request: ClientRequest, message: Message | undefined): Pr
 }
 
 async function send(request: ClientRequest, message: Message | undefined): Promise<void> {
-  if (message && !message.bytes) await pipeline(message.open(), request)
+  if (message && !message.bytes) await pipeline(message.open(), endAfter(message.sizeBytes), request)
   else request.end(message?.bytes)
 }
 
