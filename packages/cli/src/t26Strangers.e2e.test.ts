@@ -39,4 +39,21 @@ describePostfix('what Postfix takes from strangers', () => {
     expect(delivered[0]?.mailFrom).not.toBe('')
     expect(line.recipients[0]?.reply).toMatch(/^250 2\.0\.0 from MTA/)
   })
+
+  // Postfix tells it in the same command as the queue id, without a limit, and does not escape an equals sign.
+  test.each([
+    ['an equals sign', 'a=b', 'a=b'],
+    ['255 characters', 'x'.repeat(255), 'x'.repeat(255)],
+    ['256 characters', 'x'.repeat(256), undefined],
+    ['all characters that a line has room for', 'x'.repeat(1900), undefined],
+    ['the word for what is not known', '[UNAVAILABLE]', undefined],
+  ])('a greeting of %s hides neither queue id nor client', async (_, helo, told) => {
+    const { line } = await system.pass({
+      before: ['XCLIENT ADDR=192.0.2.7', `EHLO ${helo}`],
+      mailFrom: 'a@example.net',
+      recipients: ['u@example.org'],
+      data: 'Subject: odd\r\n\r\nHello\r\n',
+    })
+    expect([line.client, line['helo']]).toEqual(['192.0.2.7', told])
+  })
 })

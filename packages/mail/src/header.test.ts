@@ -40,6 +40,12 @@ test.each<[string, string, HeaderEdit[], string]>([
     [remove],
     'A: 1\rB: 2\r\n\r\n',
   ],
+  [
+    'removes what stands between a bare CR and an empty line of one LF',
+    'A: 1\rX-Spam-A: 1\n\nX-Spam-B: body\r\n',
+    [remove],
+    'A: 1\r\n\nX-Spam-B: body\r\n',
+  ],
   ['keeps a name that only ends so', 'Not-X-Spam-A: 1\r\n\r\n', [remove], 'Not-X-Spam-A: 1\r\n\r\n'],
   [
     'keeps 8-bit and odd bytes',

@@ -93,8 +93,11 @@ function editHeader(header: Buffer, edits: readonly HeaderEdit[]): EditedHeader 
   const fields = fieldsOf(block)
   const end = fields.length > 0 && /^[\r\n]/.test(fields[fields.length - 1] ?? '') ? fields.pop() : ''
   const kept = fields.filter((field) => !removed?.test(field))
-  const tagged = tag === undefined ? kept : tagSubject(kept, tag)
-  return { text: added + tagged.join('') + end, kept: 0 }
+  const tagged = (tag === undefined ? kept : tagSubject(kept, tag)).join('')
+  // What was removed may have stood between a bare CR and a bare LF: as one line end they would hide the empty line, and
+  // the body would be fields. On the way out a bare CR becomes CRLF in any case.
+  const lineFeed = tagged.endsWith('\r') && end?.startsWith('\n') ? '\n' : ''
+  return { text: added + tagged + lineFeed + end, kept: 0 }
 }
 
 /**

@@ -12,6 +12,8 @@ test.each<[string, object]>([
   ['PORT=0 SOURCE=local', { port: 0, source: 'LOCAL' }],
   ['HELO=a+2Bb+3dc+20d', { helo: 'a+b=c d' }],
   ['HELO=j+C3+B6 IDENT=+F6', { helo: 'jö', queueId: '\udcf6' }],
+  ['HELO=a=b IDENT=4Xyz', { helo: 'a=b', queueId: '4Xyz' }],
+  ['HELO==a+3Db=+2B0d', { helo: '=a=b=+0d' }],
   ['PROTO=ESMTP IDENT=4Xyz', { protocol: 'ESMTP', queueId: '4Xyz' }],
   ['NAME=a NAME=b', { name: 'b' }],
   [`NAME=${'+61'.repeat(255)} HELO=${'b'.repeat(255)}`, { name: 'a'.repeat(255), helo: 'b'.repeat(255) }],
@@ -24,6 +26,19 @@ test('takes away what becomes unavailable, in any case of letters', () => {
     address: '::2',
   })
   expect(applyXforward(BEFORE, 'ADDR=+5BUNAVAILABLE+5D')).not.toHaveProperty('address')
+})
+
+test.each([
+  ['as long as Postfix takes it', 'x'.repeat(1900)],
+  ['of one character too many', 'x'.repeat(256)],
+  ['of one character too many, escaped', '+61'.repeat(256)],
+])('takes a HELO %s as unavailable, and the rest as it is', (_, helo) => {
+  const args = `PROTO=ESMTP HELO=${helo} IDENT=4Xyz`
+  expect(applyXforward({ ...BEFORE, helo: 'before' }, args)).toEqual({
+    ...BEFORE,
+    protocol: 'ESMTP',
+    queueId: '4Xyz',
+  })
 })
 
 test('leaves the client before as it was', () => {
@@ -49,6 +64,11 @@ test.each([
   ['NAME=j\xf6'],
   [`NAME=${'a'.repeat(256)}`],
   [`NAME=${'+61'.repeat(256)}`],
+  [`IDENT=${'a'.repeat(256)}`],
+  ['HELO=a=b+0D+0AX-Evil:+201'],
+  [`HELO=${'a'.repeat(256)}+00`],
+  ['HELO=a=+ZZ'],
+  ['HELO='],
   ['ADDR=a.example'],
   ['ADDR=IPv6:'],
   ['ADDR=192.0.2.256'],

@@ -10,7 +10,7 @@ const XTEXT = /^(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})+$/
 const XTEXT_ESCAPE = /\+([0-9A-Fa-f]{2})/g
 // oxlint-disable-next-line no-control-regex -- refusing them is the purpose
 const CONTROL = /[\x00-\x1f\x7f]/
-const UNAVAILABLE = new Set(['[UNAVAILABLE]', '[TEMPUNAVAIL]'])
+const UNAVAILABLE: ReadonlySet<string> = new Set(['[UNAVAILABLE]', '[TEMPUNAVAIL]'])
 
 /** Sets an attribute; false: it is wrong. */
 type AttributeReader = (client: Draft, value: string) => boolean
@@ -33,6 +33,10 @@ const ATTRIBUTES: ReadonlyMap<string, { readonly field: keyof Client; readonly r
  *
  * A command longer than the 512 octets of the README is taken: amavisd sends all attributes in one.
  *
+ * A stranger chooses the HELO, and Postfix passes on whatever it is: with `=` as it stands, since its xtext leaves that
+ * alone, and of any length. The first is read, the second is unavailable; to refuse either would lose the queue id, which
+ * comes in the same command.
+ *
  * @param args what follows the verb, one character for each octet
  */
 export function applyXforward(client: Client, args: string): Client | undefined {
@@ -43,9 +47,13 @@ export function applyXforward(client: Client, args: string): Client | undefined 
     if (text === '') continue
     const equals = text.indexOf('=')
     const attribute = ATTRIBUTES.get(text.slice(0, Math.max(equals, 0)).toUpperCase())
-    const value = decodeXtext(text.slice(equals + 1))
-    if (!attribute || value === undefined || value.length > VALUE_OCTETS) return undefined
-    if (UNAVAILABLE.has(value.toUpperCase())) delete draft[attribute.field]
+    const xtext = text.slice(equals + 1)
+    const isHelo = attribute?.field === 'helo'
+    const value = decodeXtext(isHelo ? xtext.replaceAll('=', '+3D') : xtext)
+    if (!attribute || value === undefined) return undefined
+    const tooLong = value.length > VALUE_OCTETS
+    if (tooLong && !isHelo) return undefined
+    if (tooLong || UNAVAILABLE.has(value.toUpperCase())) delete draft[attribute.field]
     else if (!attribute.read(draft, decodePath(value))) return undefined
     given += 1
   }

@@ -229,6 +229,22 @@ test.each([
   ['a recipient of no place', () => changed('"rcpt":0', '"rcpt":9')],
   ['broken JSON', () => changed('{"id"', '["id"')],
   ['no envelope', () => changed('"envelope"', '"envelopf"')],
+  ['a subject that is a list', () => changed('"subject":"hello"', '"subject":["he"]')],
+  ['points that are text', () => changed('"score":16.75', '"score":"16.7"')],
+  ['points without end', () => changed('"score":16.75', '"score":1e999')],
+  ['an id that moves the cursor', () => changed('"id":"Abc-123_xyZ9"', '"id":"A\\u001b3_xyZ9"')],
+  ['an address of the client that is none', () => changed('"address":"192.0.2.7"', '"address":[192.0,2.7]')],
+  ['a queue id that is a number', () => changed('"queueId":"4F5A2C"', '"queueId":40000000')],
+  ['a recipient that is none', () => changed('{"address":"bob@example.org"}', 'null')],
+  ['flags that are text', () => changed('"local":true', '"local":"on"')],
+  [
+    'an outcome without its category',
+    () => changed('"rcpt":0,"category":"spam"', '"rcpt":0,"categorx":"spam"'),
+  ],
+  [
+    'parameters of another kind',
+    () => changed('"mailFrom":"sender@example.net"', '"mailFrom":"s@x","ret":1'),
+  ],
 ])('refuses %s', (_, make) => {
   expect(() => readFields(make())).toThrow(expect.objectContaining({ code: 'E_QUARANTINE' }))
 })

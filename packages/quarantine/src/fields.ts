@@ -1,21 +1,6 @@
-import {
-  CATEGORIES,
-  DESTINIES,
-  FilterError,
-  formatScore,
-  spamLevel,
-  spamTests,
-  type Category,
-  type Decision,
-  type Envelope,
-} from '@ecluse/core'
-import {
-  highestScore,
-  isBlocked,
-  type QuarantineEntry,
-  type QuarantineOutcome,
-  type QuarantineRecord,
-} from './record.ts'
+import { FilterError, formatScore, spamLevel, spamTests, type Decision } from '@ecluse/core'
+import { isSound, type Facts } from './facts.ts'
+import { highestScore, isBlocked, type QuarantineEntry, type QuarantineRecord } from './record.ts'
 
 // A file in quarantine is the original with fields of ours in front, first those that amavisd writes, in its order,
 // for people and for its tools; then one that tells everything exactly. That last one also says where the original
@@ -90,20 +75,6 @@ export function readFields(bytes: Buffer): ReadFields | number {
   return { entry: readFacts(facts.slice(0, -2).replaceAll('\r\n ', '')), headerBytes }
 }
 
-/** JSON keeps every string exactly: quotes, controls, UTF-8, and the lone surrogates that stand for raw bytes. */
-interface Facts {
-  readonly id: string
-  readonly category: Category
-  readonly storedAt: string
-  readonly hostname: string
-  readonly sizeBytes: number
-  readonly digest: string
-  readonly subject?: string
-  readonly envelope: Envelope
-  /** `rcpt`: index in the envelope's recipients. */
-  readonly outcomes: readonly (Omit<QuarantineOutcome, 'recipient'> & { readonly rcpt: number })[]
-}
-
 function factsOf(record: QuarantineRecord, original: OriginalFacts): Facts {
   const { id, category, storedAt, hostname, envelope } = record
   const places = new Map(envelope.recipients.map((recipient, index) => [recipient, index]))
@@ -126,11 +97,11 @@ function factsOf(record: QuarantineRecord, original: OriginalFacts): Facts {
 }
 
 function readFacts(json: string): QuarantineEntry {
-  let facts: Facts
   try {
-    facts = JSON.parse(json) as Facts
-    const { outcomes, envelope, storedAt, ...same } = facts
-    const entry = {
+    const read: unknown = JSON.parse(json)
+    if (!isSound(read)) throw new RangeError('not the facts of an entry')
+    const { outcomes, envelope, storedAt, ...same } = read
+    return {
       ...same,
       storedAt: new Date(storedAt),
       envelope,
@@ -140,28 +111,9 @@ function readFacts(json: string): QuarantineEntry {
         return { recipient, ...outcome }
       }),
     }
-    if (!isSound(entry)) throw new RangeError('not the facts of an entry')
-    return entry
   } catch (cause) {
     throw damaged('has damaged fields', cause)
   }
-}
-
-function isSound(entry: QuarantineEntry): boolean {
-  const { client, peer, listener, protocol } = entry.envelope
-  return (
-    [listener, peer.helo, client.address ?? '', client.helo ?? '', peer.address ?? ''].every(
-      (text) => typeof text === 'string',
-    ) &&
-    (protocol === 'lmtp' || protocol === 'smtp') &&
-    typeof entry.id === 'string' &&
-    CATEGORIES.includes(entry.category) &&
-    !Number.isNaN(entry.storedAt.getTime()) &&
-    Number.isSafeInteger(entry.sizeBytes) &&
-    typeof entry.envelope.mailFrom === 'string' &&
-    entry.envelope.recipients.every(({ address }) => typeof address === 'string') &&
-    entry.outcomes.every(({ destiny, reason }) => DESTINIES.includes(destiny) && typeof reason === 'string')
-  )
 }
 
 function damaged(what: string, cause?: unknown): FilterError {
