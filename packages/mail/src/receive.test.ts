@@ -262,7 +262,7 @@ test('does not count the time that the sink takes as idle', async () => {
     await new Promise((resolve) => {
       finish = resolve
     })
-  const { client: connect } = await start({ idleMs: 20 }, { sink: { end } })
+  const { client: connect } = await start({ idleMs: 300 }, { sink: { end } })
   const client = await greeted(await connect())
   client.send('MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n')
   await client.replies(3)
