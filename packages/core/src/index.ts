@@ -1,6 +1,7 @@
 export * from './address.ts'
 export * from './envelope.ts'
 export * from './message.ts'
+export * from './traceFields.ts'
 export * from './verdict.ts'
 export * from './authenticate.ts'
 export * from './errors.ts'
