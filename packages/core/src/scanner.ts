@@ -22,6 +22,14 @@ export interface ScannerVersion {
   readonly signatureTimestamp?: number
 }
 
+/** What an engine has loaded. */
+export interface LoadedSignatures {
+  /** Any text; another one once something else is loaded. */
+  readonly state: string
+  /** Whether it works with it by now; false: it is there to be loaded, and clean may be what the old ones say. */
+  readonly isCertain: boolean
+}
+
 /** What a scanner looks for; a message over its `maxSize` is unchecked for viruses, or not scored for spam. */
 export const CONCERNS = ['virus', 'spam'] as const
 export type Concern = (typeof CONCERNS)[number]
@@ -60,11 +68,10 @@ export interface Scanner {
   /** Asks the engine who it is; also the test whether it answers. Throws as `scan` does. */
   version(signal: AbortSignal): Promise<ScannerVersion>
   /**
-   * What the engine has loaded: text that differs once it has loaded something else. Quick, for it is asked each time
-   * that something remembered is used. Absent: it cannot tell, and nothing is remembered for longer than a spam score.
-   * Throws as `scan` does.
+   * Asks what the engine has loaded. Quick, for it is asked each time that something remembered is used. Absent: it
+   * cannot tell, and nothing is remembered for longer than a spam score. Throws as `scan` does.
    */
-  loaded?(signal: AbortSignal): Promise<string>
+  loaded?(signal: AbortSignal): Promise<LoadedSignatures>
   /** Frees idle connections; absent: there are none. */
   close?(): Promise<void>
 }
