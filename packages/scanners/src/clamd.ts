@@ -16,6 +16,7 @@ import {
   address,
   CLEAN,
   formatAddress,
+  path,
   printable,
   scannerKind,
   section,
@@ -24,6 +25,7 @@ import {
   type ScannerVersion,
   type Verdict,
 } from '@ecluse/core'
+import { clamdLoaded } from './clamdLoaded.ts'
 import { abortFailure, lostError, protocolError, scannerFailure } from './failure.ts'
 
 /** ClamAV's daemon. Debian's default address. */
@@ -31,13 +33,18 @@ export const clamd = scannerKind({
   kind: 'clamd',
   description: 'ClamAV: viruses, by clamd over TCP or a Unix socket',
   concerns: ['virus'],
+  verdictInputs: ['content'],
   options: section('Options of kind clamd.', {
     address: address('Where clamd listens.').prefault('unix:/run/clamav/clamd.ctl'),
+    databaseDirectory: path(
+      'Its signatures, where we can read them: changes of those that its version does not tell of; absent: found for a clamd of this host.',
+    ).exactOptional(),
   }),
   defaults: { timeout: '60s', onError: 'tempfail' },
   create(name, options) {
     const where = `${name}: ${formatAddress(options.address)}`
     const client = createScanner(options.address)
+    const askLoaded = clamdLoaded(options.address, options.databaseDirectory)
     const send = (message: Message, signal: AbortSignal): Promise<string> =>
       message.bytes
         ? client.scanBuffer(message.bytes, { signal })
@@ -59,6 +66,13 @@ export const clamd = scannerKind({
         if (signal.aborted) throw abortFailure(where, signal)
         try {
           return readVersion(await version(options.address, undefined, { signal }))
+        } catch (cause) {
+          throw scannerFailure(where, cause, signal)
+        }
+      },
+      async loaded(signal) {
+        try {
+          return await askLoaded(signal)
         } catch (cause) {
           throw scannerFailure(where, cause, signal)
         }
