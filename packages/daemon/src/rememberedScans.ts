@@ -1,8 +1,14 @@
-import type { ConfiguredScanner, LoadedSignatures, ScanRequest, ScanResult, Verdict } from '@ecluse/core'
+import {
+  isComplete,
+  type ConfiguredScanner,
+  type LoadedSignatures,
+  type ScanRequest,
+  type ScanResult,
+  type Verdict,
+} from '@ecluse/core'
 import { scanningWith, skipped, type ScanAll, type ScanOne } from '@ecluse/scanners'
 import {
   dependsOnTrace,
-  isComplete,
   type Fetched,
   type Flight,
   type FlightEnd,

@@ -1,10 +1,9 @@
-import type { ScanRequest, Verdict } from '@ecluse/core'
+import { isComplete, type ScanRequest, type Verdict } from '@ecluse/core'
 import { MemoryVerdicts, type MemoryLimits } from './memoryVerdicts.ts'
 import type { SharedCache } from './sharedCache.ts'
 import { verdictPlace, type VerdictPlace, type VerdictSource } from './verdictKey.ts'
 import {
   dependsOnTrace,
-  isComplete,
   verdictSeal,
   writeVerdict,
   type RememberedVerdict,

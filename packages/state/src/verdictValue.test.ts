@@ -1,9 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import { CLEAN, type Finding, type Verdict } from '@ecluse/core'
+import { CLEAN, isComplete, type Finding, type Verdict } from '@ecluse/core'
 import {
   dependsOnTrace,
-  isComplete,
   MAX_VALUE_BYTES,
   readVerdict,
   verdictSeal,

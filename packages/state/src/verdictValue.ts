@@ -21,11 +21,6 @@ const MAC_LENGTH = 43
 const METHODS: ReadonlySet<unknown> = new Set<AuthenticationMethod>(['dkim', 'spf', 'dmarc'])
 const PRINTABLE = /^[\x20-\x7e]*$/
 
-/** Whether all of the message was looked at: only such a verdict is remembered. */
-export function isComplete({ findings }: Verdict): boolean {
-  return findings.every(({ kind }) => kind !== 'unchecked')
-}
-
 /**
  * Whether it may be due to the trace fields too, which whoever sends a copy can write as he likes: a signature that
  * matches there would make every other copy a virus, and a check of SPF may be about a client that they name. A clean
