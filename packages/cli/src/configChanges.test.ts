@@ -24,6 +24,8 @@ test.each<[string, Record<string, unknown>, string[], string[]]>([
   ['both', { limits: { drain: '1s', idle: '60s' } }, ['limits'], ['limits.idle']],
   ['the level of the log', { log: { level: 'debug' } }, ['log'], []],
   ['its format', { log: { format: 'text' } }, [], ['log.format']],
+  ['the size of the memory', { cache: { maxEntries: 0 } }, ['cache'], []],
+  ['how often scanners are asked', { cache: { versionInterval: '5s' } }, [], ['cache.versionInterval']],
   ['the name', { hostname: 'other.example.org' }, [], ['hostname']],
   ['a listener', { listen: [{ address: '127.0.0.1:1' }] }, [], ['listen']],
   ['the next hop', { reinject: { connections: 3 } }, [], ['reinject']],

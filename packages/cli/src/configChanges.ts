@@ -21,6 +21,11 @@ const RELOADED: ReadonlySet<string> = new Set([
   'authservIds',
   'softBounce',
   'alertHeader',
+  'cache.maxEntries',
+  'cache.maxBytes',
+  'cache.cleanTtl',
+  'cache.infectedTtl',
+  'cache.spamTtl',
   'limits.concurrency',
   'limits.spoolBytes',
   'limits.deadline',
@@ -31,7 +36,7 @@ const RELOADED: ReadonlySet<string> = new Set([
 /** Keys that the daemon does not look at. */
 const UNUSED: ReadonlySet<string> = new Set([...WITHOUT_EFFECT, 'quarantine.keep'])
 /** Sections of which each key is on its own. */
-const SPLIT = ['limits', 'log', 'quarantine'] as const
+const SPLIT = ['cache', 'limits', 'log', 'quarantine'] as const
 
 /**
  * Compares values, not how they are written.

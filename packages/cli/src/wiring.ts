@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import {
   FilterError,
+  verdictMemory,
   type Config,
   type ConfiguredScanner,
   type ListenConfig,
@@ -12,8 +13,6 @@ import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
 
-/** How often scanners are asked whether they answer, and with which signatures. */
-const VERSION_INTERVAL_MS = 10_000
 /** A daemon that restarts has no socket for a moment. */
 const SCAN_RETRY_MS = 1000
 
@@ -34,7 +33,7 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     spool: config.spool,
     quarantineDirectory: config.quarantine.directory,
     ledger: { directory: config.ledger.directory, ttlMs: config.ledger.ttl },
-    versionIntervalMs: VERSION_INTERVAL_MS,
+    versionIntervalMs: config.cache.versionInterval,
     scanRetryMs: SCAN_RETRY_MS,
     http: config.http.address,
     log,
@@ -43,11 +42,18 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
 
 /** The part of {@link daemonOptions} that can be put in force while mail runs. Opens nothing. */
 export function reloadableOptions({ config, rules }: Ruled): ReloadableOptions {
-  const { alertHeader, limits } = config
+  const { alertHeader, limits, cache } = config
   return {
     alertHeader,
     scanners: configuredScanners(config),
     rules,
+    cache: {
+      maxEntries: cache.maxEntries,
+      maxBytes: cache.maxBytes,
+      cleanTtlMs: cache.cleanTtl,
+      infectedTtlMs: cache.infectedTtl,
+      spamTtlMs: cache.spamTtl,
+    },
     limits: {
       concurrency: limits.concurrency,
       spoolBytes: limits.spoolBytes,
@@ -91,6 +97,7 @@ export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
     const kind = SCANNER_KINDS.find((candidate) => candidate.kind === kindName)
     if (!kind) throw new TypeError(`${kindName}: passed the schema, and is no kind`)
     const engine = kind.create(name, options)
+    const memory = verdictMemory(kind, options)
     return {
       name,
       kind: kindName,
@@ -99,6 +106,7 @@ export function configuredScanners({ scanners }: Config): ConfiguredScanner[] {
       ...(maxSize !== undefined && { maxSizeBytes: maxSize }),
       onError,
       ...(backupFor && { backupFor }),
+      ...(memory && { memory }),
       breaker: { failures: breaker.failures, retryAfterMs: breaker.retryAfter },
       // The queue is a part of what a reload keeps or exchanges.
       options: concurrency === undefined ? options : { queue: concurrency, options },

@@ -60,8 +60,7 @@ export interface Config {
   readonly alertHeader: string
   /** Read, without effect. */
   readonly redis?: { readonly url: string }
-  /** Read, without effect. */
-  readonly cache?: CacheConfig
+  readonly cache: CacheConfig
   /** Read, without effect. */
   readonly notices?: { readonly admin: string }
 }
@@ -210,6 +209,8 @@ export interface LogConfig {
 /** How long results are remembered. All times in milliseconds. */
 export interface CacheConfig {
   readonly maxEntries: number
+  /** Bytes. */
+  readonly maxBytes: number
   readonly cleanTtl: number
   readonly infectedTtl: number
   readonly spamTtl: number
@@ -270,7 +271,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
       })
       .prefault('X-Ecluse-Alert'),
     redis: redisSection().exactOptional(),
-    cache: cacheSection().exactOptional(),
+    cache: cacheSection().prefault({}),
     notices: noticesSection().exactOptional(),
   })
     .superRefine(nestDeadlines)

@@ -1,16 +1,29 @@
-import { count, duration, section } from './schema.ts'
+import { count, duration, section, size } from './schema.ts'
 
-/** What is remembered of what scanners found. Read, without effect. */
+/** What is remembered of what scanners found. */
 export function cacheSection() {
   const ttl = { min: '1s', max: '30d' }
-  return section('Memory of what scanners found; no effect in this version.', {
+  return section('Memory of what scanners found: another copy of a message is not shown to them.', {
     maxEntries: count('Results remembered; 0 switches it off.', { max: 10_000_000 }).prefault(100_000),
-    cleanTtl: duration('How long "clean" is remembered.', ttl).prefault('6h'),
-    infectedTtl: duration('How long a virus is remembered.', ttl).prefault('24h'),
-    spamTtl: duration('How long a spam score is remembered.', ttl).prefault('10m'),
-    versionInterval: duration('How often engines are asked for new signatures.', {
-      min: '1s',
-      max: '1h',
-    }).prefault('10s'),
+    maxBytes: size('Memory that they may take.', { min: '1MiB', max: '8GiB' }).prefault('64MiB'),
+    cleanTtl: duration(
+      'How long "clean" is remembered; no longer than the signatures that said it.',
+      ttl,
+    ).prefault('6h'),
+    infectedTtl: duration(
+      'How long a virus is remembered; no longer than the signatures that found it.',
+      ttl,
+    ).prefault('24h'),
+    spamTtl: duration(
+      'How long what a spam scanner said is remembered: it also looks at the world outside.',
+      ttl,
+    ).prefault('10m'),
+    versionInterval: duration(
+      'How often scanners are asked who they are; clamd also each time that its verdict is used.',
+      {
+        min: '1s',
+        max: '1h',
+      },
+    ).prefault('10s'),
   })
 }

@@ -11,8 +11,21 @@ export interface Message {
   readonly bytes?: Buffer
   /** The header block with the empty line that ends it, or what there is of it up to 1 MiB. */
   readonly header: Buffer
+  /**
+   * What it has in common with its other copies, for whoever remembers what was found in it; absent: nobody does. Costs
+   * a second digest when it is first asked.
+   */
+  content?(): MessageContent
   /** A new reader, from the first byte or from `offset`. The caller consumes or destroys it. */
   open(offset?: number): Readable
+}
+
+/** A message without the way by which it came. */
+export interface MessageContent {
+  /** Hex SHA-256 of the bytes without trace fields; of all bytes where the header does not read one way. */
+  readonly digest: string
+  /** The trace fields that `digest` leaves out, as `splitHeader` gives them; empty: it leaves out none. */
+  readonly trace: readonly string[]
 }
 
 const STRAY_BYTE = /\0|\r(?!\n)|(?<!\r)\n/

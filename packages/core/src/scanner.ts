@@ -12,7 +12,7 @@ export interface ScanRequest {
   readonly hostname: string
 }
 
-/** What a scanner runs: for the log, `doctor`, the signature-age metric and, later, the cache key. */
+/** What a scanner runs: for the log, `doctor`, the signature-age metric, and to know when what it found is out of date. */
 export interface ScannerVersion {
   /** Product and version, such as `ClamAV 1.4.3`. */
   readonly engine: string
@@ -22,9 +22,32 @@ export interface ScannerVersion {
   readonly signatureTimestamp?: number
 }
 
+/** What an engine has loaded. */
+export interface LoadedSignatures {
+  /** Any text; another one once something else is loaded. */
+  readonly state: string
+  /** Whether it works with it by now; false: it is there to be loaded, and clean may be what the old ones say. */
+  readonly isCertain: boolean
+}
+
 /** What a scanner looks for; a message over its `maxSize` is unchecked for viruses, or not scored for spam. */
 export const CONCERNS = ['virus', 'spam'] as const
 export type Concern = (typeof CONCERNS)[number]
+
+/**
+ * What an answer may depend on, beside the engine, what it has loaded, and its options: the message without the way by
+ * which it came; who gave it to Postfix (address, name, HELO, with or without a password; where the address is unknown,
+ * the way itself); the envelope sender; the recipients, in order; our own host name.
+ */
+export const VERDICT_INPUTS = ['content', 'client', 'sender', 'recipients', 'hostname'] as const
+export type VerdictInput = (typeof VERDICT_INPUTS)[number]
+
+/** How the answers of a configured scanner may be remembered. */
+export interface VerdictMemory {
+  readonly inputs: readonly VerdictInput[]
+  /** Its options, as text: other options, other answers. Without secrets and without what changes no answer. */
+  readonly settings: string
+}
 
 /** A configured scanner. One instance serves all messages; it keeps no state between them. */
 export interface Scanner {
@@ -44,6 +67,11 @@ export interface Scanner {
   isWaiting?(signal: AbortSignal): boolean
   /** Asks the engine who it is; also the test whether it answers. Throws as `scan` does. */
   version(signal: AbortSignal): Promise<ScannerVersion>
+  /**
+   * Asks what the engine has loaded. Quick, for it is asked each time that something remembered is used. Absent: it
+   * cannot tell, and nothing is remembered for longer than a spam score. Throws as `scan` does.
+   */
+  loaded?(signal: AbortSignal): Promise<LoadedSignatures>
   /** Frees idle connections; absent: there are none. */
   close?(): Promise<void>
 }
@@ -57,6 +85,8 @@ export interface ScannerKind {
   readonly concerns: readonly Concern[]
   /** Whether it may find proofs of who the sender is ('authenticated'); absent: no. */
   readonly proves?: boolean
+  /** What its answers depend on; absent: they are not remembered. */
+  readonly verdictInputs?: readonly VerdictInput[]
   /** Its own keys, beside those that every scanner has (`name`, `kind`, `timeout`, `onError` …). */
   readonly options: Section
   /** Values for the common keys where this kind's users expect others: `timeout`, `onError`. */
@@ -113,6 +143,8 @@ export interface ConfiguredScanner {
    * Absent: no other is the same.
    */
   readonly options?: unknown
+  /** Absent: its answers are not remembered. */
+  readonly memory?: VerdictMemory
   readonly scanner: Scanner
 }
 
@@ -123,14 +155,16 @@ export type ScanResult = {
   readonly elapsedMs: number
   /** As configured: then the scanners that it names are among the results, and failed. */
   readonly backupFor?: readonly string[]
-} & (
-  | { readonly outcome: 'done'; readonly verdict: Verdict; readonly cached: boolean }
-  | { readonly outcome: 'skipped'; readonly reason: 'too large' }
-  | {
-      readonly outcome: 'failed'
-      readonly error: FilterError
-      readonly onError: OnError
-      /** The backup that looked at the message in its place: then `onError` does not count. */
-      readonly coveredBy?: string
-    }
-)
+} &
+  /** `cached`: it was not asked about this message, but about another copy. */
+  (
+    | { readonly outcome: 'done'; readonly verdict: Verdict; readonly cached: boolean }
+    | { readonly outcome: 'skipped'; readonly reason: 'too large' }
+    | {
+        readonly outcome: 'failed'
+        readonly error: FilterError
+        readonly onError: OnError
+        /** The backup that looked at the message in its place: then `onError` does not count. */
+        readonly coveredBy?: string
+      }
+  )

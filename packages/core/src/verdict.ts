@@ -64,6 +64,11 @@ export interface Verdict {
 /** The whole message was looked at, and nothing found. */
 export const CLEAN: Verdict = { findings: [] }
 
+/** Whether all of the message was looked at: only such a verdict is remembered. */
+export function isComplete({ findings }: Verdict): boolean {
+  return findings.every(({ kind }) => kind !== 'unchecked')
+}
+
 /** Makes a name from a scanner fit for header, log, reply and terminal: printable ASCII, no blanks at the ends, bounded. */
 export function printable(text: string, maxLength = 200): string {
   const safe = text.replace(/[^\x20-\x7e]/g, '?').trim()

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { CLEAN, type Address } from '@ecluse/core'
 import { connectLmtp, EICAR, startEvilMta, type EvilMta, type LmtpClient } from '@ecluse/fixtures'
 import { createReceiver, createReinjector, createSpool } from '@ecluse/mail'
+import { scanningWith } from '@ecluse/scanners'
 import { createFileStore } from '@ecluse/quarantine'
 import { createFileLedger } from '@ecluse/state'
 import { tellOf } from './connectionEvents.ts'
@@ -119,6 +120,7 @@ async function start(): Promise<Kit> {
     spoolBytes: () => intake.spoolBytes,
     quarantineBytes: async () => 0,
     ledgerEntries: () => 0,
+    cacheEntries: () => 0,
     circuits: () => new Map(),
   })
   const spool = createSpool({ directory: spoolFolder, memoryBytes: 2000 })
@@ -149,7 +151,7 @@ async function start(): Promise<Kit> {
         quarantine: trapped('quarantine', quarantine),
         reinjector: trapped('reinjector', reinjector),
         ledger: trapped('ledger', ledger, { begin: 'attempt' }),
-        scanAll: openScanGuards(log, 1).scanAllWith(5),
+        scanAll: scanningWith(openScanGuards(log, 1).scanWith(5)),
       }),
       directionOf: (envelope) => rules.directionOf(envelope),
       concurrency: 50,

@@ -1,5 +1,11 @@
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
-import { formatAddress, type Address, type Scanner, type ScannerVersion } from '@ecluse/core'
+import {
+  formatAddress,
+  type Address,
+  type ConfiguredScanner,
+  type Scanner,
+  type ScannerVersion,
+} from '@ecluse/core'
 import {
   createReceiver,
   createReinjector,
@@ -8,6 +14,7 @@ import {
   type ReinjectOptions,
   type SpoolOptions,
 } from '@ecluse/mail'
+import type { ScanAll } from '@ecluse/scanners'
 import type { FileLedgerOptions } from '@ecluse/state'
 import { tellOf } from './connectionEvents.ts'
 import { openFolders } from './folders.ts'
@@ -21,6 +28,7 @@ import type { PipelineParts } from './pipeline.ts'
 import { ReleaseStack } from './releaseStack.ts'
 import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
+import { openScanMemory, type DaemonMemory, type SharedVerdicts } from './scanMemory.ts'
 
 export interface DaemonOptions extends ReloadableOptions {
   readonly hostname: string
@@ -30,6 +38,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly quarantineDirectory: string
   /** Absent: nothing is remembered, and a lost reply is a second delivery. */
   readonly ledger?: FileLedgerOptions
+  /** What instances remember together of what scanners found; absent: each for itself. */
+  readonly sharedVerdicts?: SharedVerdicts
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
   /** How long a scanner that cannot be connected to is given before it is tried once more. */
@@ -142,7 +152,8 @@ interface OpenedParts {
 /** Everything between listener and next hop; asked once whether it answers. */
 async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<OpenedParts> {
   const { hostname, log, drainMs } = options
-  const { spool, quarantine, ledger, ...folders } = await openFolders(options, stack)
+  const wantsContent = (): boolean => memory.remembers(reloader.current.scanners)
+  const { spool, quarantine, ledger, ...folders } = await openFolders({ ...options, wantsContent }, stack)
   const reinjector = createReinjector(options.reinject)
   // A next hop that does not answer QUIT must not hold us up.
   stack.push(() => atMost(Math.min(LEAVE_MS, drainMs), reinjector.close()))
@@ -151,12 +162,14 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
     spoolBytes: () => intake.spoolBytes,
     quarantineBytes: async () => (await quarantine.usage()).bytes,
     ledgerEntries: () => ledger?.entries ?? 0,
-    circuits: () =>
-      new Map(reloader.current.scanners.map((scanner) => [scanner.name, guards.breakers.isOpen(scanner)])),
+    cacheEntries: () => memory.entries,
+    circuits: () => circuitsOf(reloader.current.scanners, guards),
   })
   const guards = openScanGuards(log, options.scanRetryMs)
+  const memory = openMemory(options, metrics, stack)
   const fixed = { hostname, quarantine, reinjector, ...(ledger && { ledger }) }
-  const partsOf = (from: ReloadableOptions): MessageParts => messageParts(from, fixed, guards)
+  const scanAllWith = (failures?: number): ScanAll => memory.scanAllWith(guards.scanWith(failures))
+  const partsOf = (from: ReloadableOptions): MessageParts => messageParts(from, { ...fixed, scanAllWith })
   const closing = closeScanners(log)
   const parts = new PartsInUse(partsOf(options), ({ scanners, names }) => {
     closing.close(scanners)
@@ -177,6 +190,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   const readiness = watchReadiness({
     scanners: options.scanners,
     breakers: guards.breakers,
+    onVersion: (scanner, version) => memory.answered(scanner, version),
     reinjector,
     folders: folders.check,
     intervalMs: options.versionIntervalMs,
@@ -187,6 +201,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   stack.push(() => readiness.close())
   const reloader = new Reloader(options, {
     apply(next) {
+      memory.limit(next.cache)
       parts.swap(partsOf(next))
       // Not waited for: mail goes on with a scanner that has not answered yet, as after the start.
       void readiness.watch(next.scanners)
@@ -198,14 +213,39 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   return { intake, readiness, metrics, reloader }
 }
 
+function circuitsOf(
+  scanners: readonly ConfiguredScanner[],
+  { breakers }: DaemonGuards,
+): ReadonlyMap<string, boolean> {
+  return new Map(scanners.map((scanner) => [scanner.name, breakers.isOpen(scanner)]))
+}
+
+/** For the question what an engine has loaded: it is quick, or of no use. */
+const LOADED_MS = 1000
+
+function openMemory(options: DaemonOptions, metrics: Metrics, stack: ReleaseStack): DaemonMemory {
+  const memory = openScanMemory({
+    limits: options.cache,
+    ...(options.sharedVerdicts && { shared: options.sharedVerdicts }),
+    timeoutMs: Math.min(LOADED_MS, options.versionIntervalMs),
+    count: (scanner, result) => metrics.lookup(scanner, result),
+  })
+  stack.push(() => memory.close())
+  return memory
+}
+
 /** Field by field: at the start `from` is all of the daemon's options. */
 function messageParts(
   from: ReloadableOptions,
-  fixed: Omit<PipelineParts, 'alertHeader' | 'scanners' | 'rules' | 'scanAll'>,
-  guards: DaemonGuards,
+  {
+    scanAllWith,
+    ...fixed
+  }: Omit<PipelineParts, 'alertHeader' | 'scanners' | 'rules' | 'scanAll'> & {
+    readonly scanAllWith: (scanFailures?: number) => ScanAll
+  },
 ): MessageParts {
   const { alertHeader, scanners, rules, limits } = from
-  const scanAll = guards.scanAllWith(limits.scanFailures)
+  const scanAll = scanAllWith(limits.scanFailures)
   return {
     pipeline: { alertHeader, scanners, rules, scanAll, ...fixed },
     directionOf: (envelope) => rules.directionOf(envelope),

@@ -18,6 +18,7 @@ export interface Folders {
 /** What the folders are and hold. */
 interface FolderOptions {
   readonly spool: SpoolOptions
+  readonly wantsContent: () => boolean
   readonly quarantineDirectory: string
   readonly ledger?: FileLedgerOptions
   readonly log: Log
@@ -25,7 +26,7 @@ interface FolderOptions {
 
 /** @throws FilterError E_SPOOL, E_QUARANTINE, E_LEDGER when one cannot be used */
 export async function openFolders(options: FolderOptions, stack: ReleaseStack): Promise<Folders> {
-  const spool = createSpool(options.spool)
+  const spool = createSpool({ ...options.spool, wantsContent: options.wantsContent })
   const quarantine = createFileStore(options.quarantineDirectory)
   const ledger = options.ledger && createFileLedger(options.ledger)
   await Promise.all([spool.prepare(), quarantine.prepare()])

@@ -15,6 +15,7 @@ async function ask(path: string, method = 'GET'): Promise<{ status: number; body
     spoolBytes: () => 0,
     quarantineBytes: async () => 4096,
     ledgerEntries: () => 5,
+    cacheEntries: () => 0,
     circuits: () => new Map(),
   })
   listener ??= await listenHttp({ host: '127.0.0.1', port: 0 }, { notReady: () => reasons, metrics })
@@ -46,6 +47,8 @@ test('/metrics has every metric of the contract from the start', async () => {
   const names = new Set([...body.matchAll(/^# TYPE (ecluse_\w+)/gm)].map(([, name]) => name))
   expect(names).toEqual(
     new Set([
+      'ecluse_cache_entries',
+      'ecluse_cache_lookups_total',
       'ecluse_config_last_reload_success_timestamp_seconds',
       'ecluse_config_reloads_total',
       'ecluse_in_flight_messages',
@@ -82,6 +85,7 @@ test('a port in use is one clear error', async () => {
     spoolBytes: () => 0,
     quarantineBytes: async () => 0,
     ledgerEntries: () => 0,
+    cacheEntries: () => 0,
     circuits: () => new Map(),
   })
   await expect(

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import { CATEGORIES } from '@ecluse/core'
 import type { Outcome } from './pipeline.ts'
 import { SCAN_VERDICTS, type MessageRecord } from './record.ts'
+import { LOOKUP_RESULTS, type LookupResult } from './rememberedScans.ts'
 
 /** What the gauges read when they are asked. */
 export interface GaugeSources {
@@ -9,6 +10,7 @@ export interface GaugeSources {
   readonly spoolBytes: () => number
   readonly quarantineBytes: () => Promise<number>
   readonly ledgerEntries: () => number
+  readonly cacheEntries: () => number
   /** By the name of each scanner that new messages ask, whether its circuit is open. */
   readonly circuits: () => ReadonlyMap<string, boolean>
 }
@@ -81,6 +83,12 @@ export class Metrics {
     name: 'ecluse_scans_given_up_total',
     help: 'Scans not tried again, since the message had made the scanner fail too often.',
     labelNames: ['scanner'],
+    registers: this.#registers,
+  })
+  readonly #lookups = new Counter({
+    name: 'ecluse_cache_lookups_total',
+    help: 'Verdicts looked for: remembered, not, being made for another copy, or something that is no verdict of ours.',
+    labelNames: ['scanner', 'result'],
     registers: this.#registers,
   })
   readonly #reinjections = new Counter({
@@ -163,6 +171,14 @@ export class Metrics {
       },
     })
     new Gauge({
+      name: 'ecluse_cache_entries',
+      help: 'Verdicts remembered in the memory of this process.',
+      registers: this.#registers,
+      collect() {
+        this.set(sources.cacheEntries())
+      },
+    })
+    new Gauge({
       name: 'ecluse_scanner_circuit_open',
       help: 'Whether the scanner is left alone because it failed too often in a row.',
       labelNames: ['scanner'],
@@ -190,7 +206,8 @@ export class Metrics {
     for (const { category: of, destiny, outcome: result } of record.recipients) {
       this.#recipients.inc({ category: of, destiny, outcome: result })
     }
-    for (const { name: scanner, verdict, ms } of record.scanners) {
+    for (const { name: scanner, verdict, ms, cached } of record.scanners) {
+      if (cached) continue
       this.#scans.inc({ scanner, verdict })
       this.#scanSeconds.observe({ scanner }, ms / 1000)
     }
@@ -221,6 +238,10 @@ export class Metrics {
     }
   }
 
+  lookup(scanner: string, result: LookupResult): void {
+    this.#lookups.inc({ scanner, result })
+  }
+
   scanner(scanner: string, state: { readonly up: boolean; readonly signatureTimestamp?: number }): void {
     this.#scannerUp.set({ scanner }, state.up ? 1 : 0)
     if (state.signatureTimestamp !== undefined) {
@@ -239,6 +260,7 @@ export class Metrics {
     this.#scanSeconds.remove({ scanner })
     this.#givenUp.remove({ scanner })
     for (const verdict of SCAN_VERDICTS) this.#scans.remove({ scanner, verdict })
+    for (const result of LOOKUP_RESULTS) this.#lookups.remove({ scanner, result })
   }
 
   reload(result: 'ok' | 'error'): void {

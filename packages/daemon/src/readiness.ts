@@ -9,6 +9,8 @@ export interface ReadinessOptions {
   readonly scanners: readonly ConfiguredScanner[]
   readonly breakers: Breakers
   readonly reinjector: Reinjector
+  /** Told what each scanner said of itself; absent: it did not answer. Waited for; does not reject. */
+  readonly onVersion?: (scanner: ConfiguredScanner, version: ScannerVersion | undefined) => Promise<void>
   /** Tries the folders that a message may need. @throws FilterError */
   readonly folders: () => Promise<void>
   readonly intervalMs: number
@@ -103,7 +105,7 @@ type Missing = [name: string, why: string]
 function watchScanners(
   options: ReadinessOptions,
 ): Pick<Readiness, 'ask' | 'watch' | 'versions'> & { notReady(): Missing[] } {
-  const { scanners: first, metrics, breakers } = options
+  const { scanners: first, metrics, breakers, onVersion } = options
   const reasons = new Map<string, string>()
   const question = questioner(options, reasons)
   const versions = new Map<string, ScannerVersion>()
@@ -126,6 +128,7 @@ function watchScanners(
       up: version !== undefined,
       ...(signatureTimestamp !== undefined && { signatureTimestamp }),
     })
+    await onVersion?.(configured, version)
   }
   return {
     versions: () => versions,

@@ -1,11 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ConfiguredScanner, Rules } from '@ecluse/core'
+import type { VerdictLimits } from '@ecluse/state'
 
 /** What a reload exchanges; everything else that a daemon was started with stands until it ends. */
 export interface ReloadableOptions {
   readonly alertHeader: string
   readonly scanners: readonly ConfiguredScanner[]
   readonly rules: Rules
+  /** How much of what scanners found is remembered, and how long; absent: nothing. */
+  readonly cache?: VerdictLimits
   readonly limits: {
     readonly concurrency: number
     readonly spoolBytes?: number

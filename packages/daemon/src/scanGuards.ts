@@ -1,4 +1,4 @@
-import { Breakers, Suspects, guardedScans, type CircuitChange, type ScanAll } from '@ecluse/scanners'
+import { Breakers, Suspects, guardedScan, type CircuitChange, type ScanOne } from '@ecluse/scanners'
 import type { Log } from './log.ts'
 
 /** Messages that made a scanner fail, remembered for each scanner. */
@@ -10,7 +10,7 @@ const SUSPECT_TTL_MS = 5 * 86_400_000
 export interface DaemonGuards {
   readonly breakers: Breakers
   /** @param scanFailures how often one message may make a scanner fail; 0, or absent: without end */
-  scanAllWith(scanFailures?: number): ScanAll
+  scanWith(scanFailures?: number): ScanOne
 }
 
 /** @param retryPauseMs before a connection that was refused is tried once more */
@@ -20,7 +20,7 @@ export function openScanGuards(log: Log, retryPauseMs: number): DaemonGuards {
   const suspects = new Suspects({ now, maxEntries: MAX_SUSPECTS, ttlMs: SUSPECT_TTL_MS })
   return {
     breakers,
-    scanAllWith: (maxFailures = 0) => guardedScans({ breakers, suspects, maxFailures, retryPauseMs }),
+    scanWith: (maxFailures = 0) => guardedScan({ breakers, suspects, maxFailures, retryPauseMs }),
   }
 }
 

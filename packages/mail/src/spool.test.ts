@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -95,4 +95,49 @@ test('discarding at any time leaves no open file', async () => {
 
 test('ids begin and end alphanumeric', () => {
   for (let i = 0; i < 1000; i++) expect(newMessageId()).toMatch(/^[0-9A-Za-z][\w-]{10}[0-9A-Za-z]$/)
+})
+
+describe('the content of a message', () => {
+  const received = (id: number): string =>
+    `Received: from a by b id ${id};\r\n\tTue, 24 Nov 2026 10:00:00 +0000\r\n`
+  const copy = (id: number, body = 'x'): Buffer =>
+    Buffer.from(`${received(id)}${header}${body.repeat(5000)}\r\n`)
+  const contentOf = async (bytes: Buffer, memoryBytes: number, wanted = true) => {
+    const writer = createSpool({ directory, memoryBytes, wantsContent: () => wanted }).create()
+    for (let at = 0; at < bytes.length; at += 700) await writer.write(bytes.subarray(at, at + 700))
+    const message = await writer.finish()
+    await message.discard()
+    return message.content?.()
+  }
+
+  test.each([
+    ['in memory', 1_000_000],
+    ['in a file', 1024],
+  ])('%s: is the same in copies that came by other ways, and only in those', async (_, memoryBytes) => {
+    const first = await contentOf(copy(1), memoryBytes)
+    expect(first?.trace).toEqual([received(1).trimEnd()])
+    expect((await contentOf(copy(2), memoryBytes))?.digest).toBe(first?.digest)
+    expect((await contentOf(copy(1, 'y'), memoryBytes))?.digest).not.toBe(first?.digest)
+    expect((await contentOf(copy(1), 1_000_000))?.digest).toBe(first?.digest)
+  })
+
+  test.each([1_000_000, 1024])(
+    'is all bytes where there is nothing to leave out, or no telling (%d)',
+    async (memoryBytes) => {
+      for (const bytes of [mail(5000), Buffer.from(copy(1).toString().replace('\r\n\t', '\n\t'))]) {
+        const digest = createHash('sha256').update(bytes).digest('hex')
+        expect(await contentOf(bytes, memoryBytes)).toEqual({ digest, trace: [] })
+      }
+    },
+  )
+
+  test('is all bytes where the header is longer than what is kept in memory', async () => {
+    const bytes = Buffer.from(`${'X: y\r\n'.repeat(500)}${copy(1).toString()}`)
+    const digest = createHash('sha256').update(bytes).digest('hex')
+    expect(await contentOf(bytes, 1024)).toEqual({ digest, trace: [] })
+  })
+
+  test('is not worked out for a file when nobody wants it', async () => {
+    expect(await contentOf(copy(1), 1024, false)).toBeUndefined()
+  })
 })

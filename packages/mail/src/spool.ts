@@ -2,7 +2,7 @@ import { createHash, hash, randomFillSync, type Hash } from 'node:crypto'
 import { open, readdir, unlink, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { FilterError, systemErrorName, type Message } from '@ecluse/core'
+import { FilterError, splitHeader, systemErrorName, type Message, type MessageContent } from '@ecluse/core'
 import { MAX_HEADER_BYTES, findHeaderEnd, type HeaderEnd } from './header.ts'
 
 /** Where messages are, and from which size on in a file. */
@@ -10,6 +10,8 @@ export interface SpoolOptions {
   readonly directory: string
   /** A message up to this size stays in memory, a larger one goes to a file. */
   readonly memoryBytes: number
+  /** Whether `content` of messages will be asked for; absent: never of those in files, that cost it while they come in. */
+  readonly wantsContent?: () => boolean
 }
 
 /** A message in the spool. It goes when its owner says so, or with the process. */
@@ -134,6 +136,8 @@ async function removeName(path: string): Promise<void> {
 
 interface SpoolFile {
   readonly digest: Hash
+  /** Absent: it is not wanted, or the same as `digest`. */
+  readonly content?: ContentHash
   readonly header: Buffer
   readonly end: HeaderEnd
   handle?: FileHandle
@@ -165,6 +169,7 @@ class Writer implements SpoolWriter {
       this.#moveToFile()
     } else {
       this.#file.digest.update(chunk)
+      this.#file.content?.hash.update(chunk)
     }
     if (!this.#writing) this.#writing = this.#flush()
     return this.#waitingBytes > WRITE_BEHIND_BYTES ? this.#writing : undefined
@@ -178,10 +183,13 @@ class Writer implements SpoolWriter {
       await this.discard()
       throw this.#failure ?? new FilterError('E_SPOOL', 'no spool file')
     }
+    const digest = file.digest.digest('hex')
+    const content = file.content && { digest: file.content.hash.digest('hex'), trace: file.content.trace }
     return fileMessage(file.handle, {
       id: this.id,
       sizeBytes: this.#sizeBytes,
-      digest: file.digest.digest('hex'),
+      digest,
+      ...(this.#options.wantsContent?.() && { content: () => content ?? { digest, trace: [] } }),
       header: file.end.certain ? file.header : await this.#readLongHeader(file.handle),
     })
   }
@@ -213,8 +221,11 @@ class Writer implements SpoolWriter {
     for (const chunk of this.#chunks) digest.update(chunk)
     const start = Buffer.concat(this.#chunks)
     const end = findHeaderEnd(start)
+    const isWanted = end.certain && this.#options.wantsContent?.() === true
+    const content = isWanted ? startContentHash(start, end.length) : undefined
     // A copy, so that a small header does not keep the whole start of the message in memory.
-    this.#file = { digest, end, header: Buffer.from(start.subarray(0, end.length)) }
+    const header = Buffer.from(start.subarray(0, end.length))
+    this.#file = { digest, end, header, ...(content && { content }) }
   }
 
   /** Writes until nothing waits. Never rejects: a failure is told by `finish`. */
@@ -249,6 +260,30 @@ class Writer implements SpoolWriter {
   }
 }
 
+/** A digest of what is the same in all copies. */
+interface ContentHash {
+  readonly hash: Hash
+  readonly trace: readonly string[]
+}
+
+/** @returns absent: there is nothing to leave out, the digest of all bytes is the one */
+function startContentHash(start: Buffer, headerLength: number): ContentHash | undefined {
+  const split = splitHeader(start.subarray(0, headerLength))
+  if (!split || split.trace.length === 0) return undefined
+  const hash = createHash('sha256')
+  for (const piece of split.kept) hash.update(piece)
+  hash.update(start.subarray(headerLength))
+  return { hash, trace: split.trace }
+}
+
+/** Of a message in memory. */
+function contentOf(bytes: Buffer, header: Buffer, digest: string): MessageContent {
+  const split = splitHeader(header)
+  if (!split || split.trace.length === 0) return { digest, trace: [] }
+  const kept = Buffer.concat([...split.kept, bytes.subarray(header.length)])
+  return { digest: hash('sha256', kept, 'hex'), trace: split.trace }
+}
+
 async function writeAll(handle: FileHandle, batch: readonly Buffer[]): Promise<void> {
   const wanted = batch.reduce((sum, chunk) => sum + chunk.length, 0)
   const { bytesWritten } = await handle.writev(batch)
@@ -264,12 +299,16 @@ function joined(chunks: readonly Buffer[], sizeBytes: number): Buffer {
 }
 
 function memoryMessage(id: string, bytes: Buffer): SpooledMessage {
+  const digest = hash('sha256', bytes, 'hex')
+  const header = bytes.subarray(0, findHeaderEnd(bytes).length)
+  let content: MessageContent | undefined
   return {
     id,
     sizeBytes: bytes.length,
-    digest: hash('sha256', bytes, 'hex'),
+    digest,
     bytes,
-    header: bytes.subarray(0, findHeaderEnd(bytes).length),
+    header,
+    content: () => (content ??= contentOf(bytes, header, digest)),
     open: (offset = 0) => Readable.from([bytes.subarray(offset)], { objectMode: false }),
     discard: async () => undefined,
   }
@@ -282,6 +321,7 @@ function fileMessage(
     readonly sizeBytes: number
     readonly digest: string
     readonly header: Buffer
+    readonly content?: () => MessageContent
   },
 ): SpooledMessage {
   return {

@@ -17,6 +17,7 @@ import {
   address,
   CLEAN,
   formatAddress,
+  path,
   printable,
   scannerKind,
   section,
@@ -25,6 +26,7 @@ import {
   type ScannerVersion,
   type Verdict,
 } from '@ecluse/core'
+import { clamdLoaded } from './clamdLoaded.ts'
 import { ClamdSessions, instream } from './clamdSession.ts'
 import { abortFailure, lostError, protocolError, scannerFailure } from './failure.ts'
 
@@ -33,13 +35,18 @@ export const clamd = scannerKind({
   kind: 'clamd',
   description: 'ClamAV: viruses, by clamd over TCP or a Unix socket',
   concerns: ['virus'],
+  verdictInputs: ['content'],
   options: section('Options of kind clamd.', {
     address: address('Where clamd listens.').prefault('unix:/run/clamav/clamd.ctl'),
+    databaseDirectory: path(
+      'Its signatures, where we can read them: changes of those that its version does not tell of; absent: found for a clamd of this host.',
+    ).exactOptional(),
   }),
   defaults: { timeout: '60s', onError: 'tempfail' },
   create(name, options) {
     const where = `${name}: ${formatAddress(options.address)}`
     const client = createScanner(options.address)
+    const askLoaded = clamdLoaded(options.address, options.databaseDirectory)
     const sessions = new ClamdSessions(options.address)
     const send = async (message: Message, signal: AbortSignal): Promise<string> => {
       if (!message.bytes) return await client.scanStream(message.open(), { signal })
@@ -64,6 +71,13 @@ export const clamd = scannerKind({
         try {
           const reply = await sessions.ask([VERSION], signal)
           return readVersion(reply ?? (await version(options.address, undefined, { signal })))
+        } catch (cause) {
+          throw scannerFailure(where, cause, signal)
+        }
+      },
+      async loaded(signal) {
+        try {
+          return await askLoaded(signal)
         } catch (cause) {
           throw scannerFailure(where, cause, signal)
         }

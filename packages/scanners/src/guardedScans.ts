@@ -8,11 +8,11 @@ import {
   type Verdict,
 } from '@ecluse/core'
 import type { Breakers } from './breaker.ts'
-import { failed, scanningWith, skipped, timed, type ScanAll } from './runner.ts'
+import { failed, scanningWith, skipped, timed, type ScanAll, type ScanOne } from './runner.ts'
 import type { Suspects } from './suspects.ts'
 
 /** What is remembered from one message to the next. */
-interface ScanGuards {
+export interface ScanGuards {
   readonly breakers: Breakers
   readonly suspects: Suspects
   /** So often one message may make an engine fail whose failure defers it; 0: without end. */
@@ -29,7 +29,12 @@ interface ScanGuards {
  * message has no effect that could happen twice. One that was waited for in vain is not.
  */
 export function guardedScans(guards: ScanGuards): ScanAll {
-  return scanningWith(async (configured, request, signal) => {
+  return scanningWith(guardedScan(guards))
+}
+
+/** One scanner, in the way of {@link guardedScans}. */
+export function guardedScan(guards: ScanGuards): ScanOne {
+  return async (configured, request, signal) => {
     const { scanner, onError } = configured
     const { suspects, maxFailures } = guards
     const withoutAsking = skipped(configured, request)
@@ -51,7 +56,7 @@ export function guardedScans(guards: ScanGuards): ScanAll {
     } finally {
       leave()
     }
-  })
+  }
 }
 
 interface Question {

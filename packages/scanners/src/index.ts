@@ -1,6 +1,6 @@
 export { SCANNER_KINDS } from './kinds.ts'
-export { scanAll, type ScanAll } from './runner.ts'
+export { scanAll, scanningWith, skipped, type ScanAll, type ScanOne } from './runner.ts'
 export { queued } from './queue.ts'
 export { Breakers, type CircuitChange } from './breaker.ts'
 export { Suspects } from './suspects.ts'
-export { guardedScans } from './guardedScans.ts'
+export { guardedScan, guardedScans } from './guardedScans.ts'

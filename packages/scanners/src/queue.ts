@@ -50,6 +50,7 @@ export function queued(scanner: Scanner, { name, atOnce }: { name: string; atOnc
     },
     isWaiting: (signal) => [...waiting].some((waiter) => waiter.signal === signal),
     version: (signal) => scanner.version(signal),
+    ...(scanner.loaded && { loaded: scanner.loaded.bind(scanner) }),
     ...(scanner.close && { close: () => scanner.close?.() ?? Promise.resolve() }),
   }
 }

@@ -41,6 +41,8 @@ export const rspamd = scannerKind({
   description: 'rspamd: spam points, over HTTP',
   concerns: ['spam'],
   proves: true,
+  // But for the id that Postfix has for the message: it is for rspamd's log.
+  verdictInputs: ['content', 'client', 'sender', 'recipients', 'hostname'],
   options: section('Options of kind rspamd.', {
     url: text('The worker: http://HOST:PORT, https://HOST:PORT or unix:PATH.')
       .refine(isTarget, { error: 'expected http://HOST:PORT, https://HOST:PORT or unix:PATH' })

@@ -36,6 +36,8 @@ export const spamd = scannerKind({
   description: 'SpamAssassin: spam points, by spamd over TCP or a Unix socket',
   concerns: ['spam'],
   proves: true,
+  // The client is told by the Received field of our Postfix.
+  verdictInputs: ['content', 'client', 'sender', 'recipients'],
   options: section('Options of kind spamd.', {
     address: address('Where spamd listens.').prefault('127.0.0.1:783'),
     user: text('Whose SpamAssassin preferences apply; absent: those of the site.', {

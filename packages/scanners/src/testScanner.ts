@@ -33,6 +33,7 @@ export const testScanner = scannerKind({
   kind: 'test',
   description: 'Test strings only: EICAR is a virus, GTUBE 1,000 points, ECLUSE-TEST-SCORE=N makes N points',
   concerns: ['virus', 'spam'],
+  // No verdictInputs: it also looks at the fields that copies differ in, and is as quick as a memory.
   options: section('Options of kind test.', {}),
   defaults: { timeout: '30s', onError: 'tempfail' },
   create: (name) => ({

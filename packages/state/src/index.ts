@@ -1,3 +1,8 @@
 export * from './ledger.ts'
 export * from './ledgerKey.ts'
 export { createFileLedger, type FileLedgerOptions } from './fileLedger.ts'
+export type { SharedCache } from './sharedCache.ts'
+export { Flights, type Flight, type FlightEnd } from './flights.ts'
+export { VerdictCache, type Fetched, type VerdictCacheOptions, type VerdictLimits } from './verdictCache.ts'
+export { verdictKeyPattern, type VerdictPlace, type VerdictSource } from './verdictKey.ts'
+export { dependsOnTrace } from './verdictValue.ts'

@@ -21,7 +21,9 @@ function describeKind(kind: ScannerKind): string {
     // A section with defaults is told of by its keys.
     .filter(({ path, notation }) => path !== 'kind' && notation !== 'section')
     .map(describeOption)
-  return [`kind: ${kind.kind}`, `  ${kind.description}`, ...lines, ''].join('\n')
+  const inputs = kind.verdictInputs
+  const memory = inputs ? `Remembered by ${inputs.join(', ')}: see cache.` : 'Not remembered.'
+  return [`kind: ${kind.kind}`, `  ${kind.description}`, `  ${memory}`, ...lines, ''].join('\n')
 }
 
 function describeOption({ path, notation = '', description = '', fallback, required }: KeyDoc): string {

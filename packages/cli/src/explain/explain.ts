@@ -1,5 +1,6 @@
 import {
   formatAddress,
+  isComplete,
   type ConfiguredScanner,
   type Delivery,
   type Finding,
@@ -126,15 +127,16 @@ function senderOf({ told, loaded: { rules }, judgement }: Judged): Explanation['
   return { keys, asked: rules.wantsAuthors, authors: judgement.authors, proofs }
 }
 
-function explainScanners({ request, configured, judgement }: Judged): ExplainedScanner[] {
+function explainScanners({ request, configured, judgement, loaded }: Judged): ExplainedScanner[] {
   const results = new Map(judgement.scans.map((scan) => [scan.scanner, scan]))
-  return configured.map(({ name, kind, concerns, maxSizeBytes = 0 }): ExplainedScanner => {
+  return configured.map(({ name, kind, concerns, maxSizeBytes = 0, memory }): ExplainedScanner => {
     const result = results.get(name)
     if (!result) {
       const reason = request.scanners === 'none' ? '--scanners none' : "no recipient's policy wants it"
       return { name, kind, concerns, outcome: 'not asked', reason }
     }
-    return { name, kind, concerns, ...outcomeOf(result, maxSizeBytes) }
+    const remembers = memory !== undefined && loaded.config.cache.maxEntries > 0
+    return { name, kind, concerns, ...outcomeOf(result, maxSizeBytes, remembers) }
   })
 }
 
@@ -144,12 +146,19 @@ type Outcome = ExplainedScanner extends infer S
     : never
   : never
 
-function outcomeOf(result: ScanResult, limitBytes: number): Outcome {
+function outcomeOf(result: ScanResult, limitBytes: number, remembers: boolean): Outcome {
   const elapsedMs = Math.round(result.elapsedMs)
   switch (result.outcome) {
     case 'done': {
       const findings: readonly Finding[] = result.verdict.findings
-      return { outcome: 'done', elapsedMs, cached: result.cached, findings }
+      const remembered = remembers && isComplete(result.verdict)
+      return {
+        outcome: 'done',
+        elapsedMs,
+        cached: result.cached,
+        findings,
+        ...(remembered && { remembered }),
+      }
     }
     case 'skipped':
       return { outcome: 'skipped', reason: result.reason, limitBytes }

@@ -113,6 +113,8 @@ export type ExplainedScanner = {
       readonly elapsedMs: number
       readonly cached: boolean
       readonly findings: readonly Finding[]
+      /** The daemon would not ask again about another copy, for a while; absent: it would. */
+      readonly remembered?: true
     }
   | { readonly outcome: 'skipped'; readonly reason: string; readonly limitBytes: number }
   | {

@@ -89,7 +89,7 @@ function scannerText(scanner: ExplainedScanner): string {
 function scannerResult(scanner: ExplainedScanner): string {
   switch (scanner.outcome) {
     case 'done':
-      return `${scanner.cached ? 'remembered' : `${scanner.elapsedMs} ms`}: ${findingsText(scanner)}`
+      return `${scanner.elapsedMs} ms: ${findingsText(scanner)}${scanner.remembered ? ' (remembered for copies)' : ''}`
     case 'skipped':
       return `not asked: ${scanner.reason}, maxSize ${scanner.limitBytes} bytes`
     case 'failed':

@@ -1,0 +1,162 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { appendFile, mkdir, mkdtemp, rename, rm, utimes, writeFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { FilterError, type LoadedSignatures } from '@ecluse/core'
+import { clamdFiles } from './clamdDatabase.ts'
+import { clamdLoaded, readWords, settling } from './clamdLoaded.ts'
+
+const words = (text: string) => readWords(Buffer.from(text, 'latin1'))
+/** As ClamAV 1.4.3 answers. */
+const STATS =
+  '2: POOLS: 1\n\nSTATE: VALID PRIMARY\nTHREADS: live 1  idle 0 max 10 idle-timeout 30\nQUEUE: 0 items\n\tSTATS 0.000024 \n\nMEMSTATS: heap N/A mmap N/A used N/A free N/A releasable N/A pools 1 pools_used 5.885M pools_total 5.968M\nEND\0'
+
+describe('what clamd says of itself', () => {
+  test.each([
+    ['ClamAV 1.4.3\0', { version: 'ClamAV 1.4.3' }],
+    [
+      '1: ClamAV 1.4.3/27500/Mon Nov 23 09:01:02 2026\0',
+      { version: 'ClamAV 1.4.3/27500/Mon Nov 23 09:01:02 2026' },
+    ],
+    [`1: ClamAV 1.4.3\0${STATS}`, { version: 'ClamAV 1.4.3', memory: '5.885M pools_total 5.968M' }],
+    ['1: ClamAV 1.4.3\x002: MEMSTATS: heap N/A pools N/A\nEND\0', { version: 'ClamAV 1.4.3' }],
+  ])('%j', (reply, expected) => {
+    expect(words(reply)).toEqual(expected)
+  })
+
+  test.each(['', 'ClamAV 1.4.3', 'UNKNOWN COMMAND\0', '2: POOLS: 1\0', `ClamAV ${'x'.repeat(201)}\0`])(
+    '%j is no answer',
+    (reply) => {
+      expect(() => words(reply)).toThrow(FilterError)
+    },
+  )
+})
+
+describe('whether clamd works with its files', () => {
+  const MINUTE_MS = 60_000
+  const NOW = 1_000 * MINUTE_MS
+  const files = (changedAt: number, startedAt?: number) => ({
+    state: String(changedAt),
+    changedAt,
+    ...(startedAt !== undefined && { startedAt }),
+  })
+  const WORDS = { version: 'ClamAV 1.4.3/1/x', memory: '5M' }
+
+  test.each([
+    ['they are old', files(NOW - 15 * MINUTE_MS), true],
+    ['they are young', files(NOW - MINUTE_MS), false],
+    ['they are young, and it is younger', files(NOW - MINUTE_MS, NOW - MINUTE_MS / 2), true],
+    ['it is older than they are', files(NOW - MINUTE_MS, NOW - 2 * MINUTE_MS), false],
+  ])('%s: %#', (_, of, expected) => {
+    expect(settling(() => NOW)(of, WORDS)).toBe(expected)
+  })
+
+  test.each([
+    ['another version', { version: 'ClamAV 1.4.3/2/x', memory: '5M' }, true],
+    ['another amount of memory', { version: 'ClamAV 1.4.3/1/x', memory: '6M' }, true],
+    ['the same', WORDS, false],
+  ])('after a change it says %s', (_, then, expected) => {
+    const isSettled = settling(() => NOW)
+    expect(isSettled(files(NOW - 60 * MINUTE_MS), WORDS)).toBe(true)
+    expect(isSettled(files(NOW), WORDS)).toBe(false)
+    expect(isSettled(files(NOW), then)).toBe(expected)
+  })
+})
+
+describe('the files of its signatures', () => {
+  let directory: string
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'clamd-'))
+    await writeFile(join(directory, 'main.cvd'), 'one')
+  })
+  afterEach(async () => {
+    await rm(directory, { recursive: true })
+  })
+  const stateNow = async (): Promise<string | undefined> =>
+    (await clamdFiles({ path: '/nobody/listens' }, directory)())?.state
+
+  test.each<[string, () => Promise<void>]>([
+    ['grows', () => appendFile(join(directory, 'main.cvd'), ' more')],
+    ['is new', () => writeFile(join(directory, 'local.ndb'), '')],
+    ['is removed', () => rm(join(directory, 'main.cvd'))],
+    ['has another name', () => rename(join(directory, 'main.cvd'), join(directory, 'main.cld'))],
+    [
+      'is as long as before, and as old',
+      async () => {
+        await writeFile(join(directory, 'new'), 'two')
+        await utimes(join(directory, 'new'), 1, 1)
+        await rename(join(directory, 'new'), join(directory, 'main.cvd'))
+      },
+    ],
+  ])('one that %s is seen', async (_, change) => {
+    const before = await stateNow()
+    expect(await stateNow()).toBe(before)
+    await change()
+    expect(await stateNow()).not.toBe(before)
+  })
+
+  test('folders in there do not count: freshclam works in some', async () => {
+    const before = await stateNow()
+    await mkdir(join(directory, 'tmp.1'))
+    expect(await stateNow()).toBe(before)
+  })
+
+  test('a folder that is not there, or a clamd elsewhere, gives nothing', async () => {
+    expect(await clamdFiles({ path: '/nobody/listens' }, join(directory, 'missing'))()).toBeUndefined()
+    expect(await clamdFiles({ host: '192.0.2.1', port: 3310 })()).toBeUndefined()
+  })
+
+  describe('with a clamd', () => {
+    let server: Server
+    const questions: string[] = []
+    let version = 'ClamAV 1.4.3/27500/x'
+    beforeEach(async () => {
+      questions.length = 0
+      server = createServer({ allowHalfOpen: true }, (socket) => {
+        socket.on('data', (question) => {
+          questions.push(question.toString('latin1'))
+          const full = questions.at(-1)?.startsWith('zIDSESSION')
+          socket.end(full ? `1: ${version}\0${STATS}` : `${version}\0`)
+        })
+      })
+      await new Promise<void>((resolve) => {
+        server.listen(join(directory, 'clamd.sock'), resolve)
+      })
+    })
+    afterEach(async () => {
+      await new Promise((resolve) => {
+        server.close(resolve)
+      })
+    })
+    const open = (): (() => Promise<LoadedSignatures>) => {
+      const ask = clamdLoaded({ path: join(directory, 'clamd.sock') }, directory)
+      return async () => await ask(new AbortController().signal)
+    }
+
+    test('a change of its files is another state, uncertain until it says another version', async () => {
+      version = 'ClamAV 1.4.3/27500/x'
+      const ask = open()
+      const young = await ask()
+      expect(young.isCertain).toBe(false)
+      version = 'ClamAV 1.4.3/27501/x'
+      const loaded = await ask()
+      expect([loaded.isCertain, loaded.state === young.state]).toEqual([true, false])
+      expect(await ask()).toEqual(loaded)
+      // What is certain costs the shorter question.
+      expect(questions.map((question) => question.split('\0', 1)[0])).toEqual([
+        'zIDSESSION',
+        'zIDSESSION',
+        'zVERSION',
+      ])
+      await appendFile(join(directory, 'main.cvd'), 'more')
+      const changed = await ask()
+      expect([changed.isCertain, changed.state === loaded.state]).toEqual([false, false])
+    })
+
+    test('one that is not there is a failure', async () => {
+      const ask = clamdLoaded({ path: join(directory, 'nobody') }, directory)
+      await expect(ask(new AbortController().signal)).rejects.toMatchObject({ code: 'ENOENT' })
+    })
+  })
+})

@@ -1,0 +1,84 @@
+import type { Address, LoadedSignatures } from '@ecluse/core'
+import { clamdFiles, type ClamdFiles } from './clamdDatabase.ts'
+import { exchange } from './exchange.ts'
+import { protocolError } from './failure.ts'
+
+/** Whose files are calm: its version says the rest. */
+const BRIEF_QUESTION = Buffer.from('zVERSION\0')
+/** In one connection and one write: what clamd is, and how much memory its signatures take. */
+const FULL_QUESTION = Buffer.from('zIDSESSION\0zVERSION\0zSTATS\0zEND\0')
+const MAX_REPLY_BYTES = 256 * 1024
+/** After a change, clamd has loaded it: its own SelfCheck looks every 10 minutes, and loading takes some. */
+const SETTLED_MS = 15 * 60_000
+/** Of the time at which a process started. */
+const START_MARGIN_MS = 1000
+
+/** What clamd says of itself. */
+export interface ClamdWords {
+  /** `ClamAV 1.4.3/27500/…`, the signatures that it works with; without official ones, `ClamAV 1.4.3`. */
+  readonly version: string
+  /** Memory that its signatures take, to 1 KiB; absent: not asked, or not told. */
+  readonly memory?: string
+}
+
+/**
+ * Asks clamd what it has loaded. VERSION tells which official signatures work; others show in their files, where those can
+ * be seen, and mostly in the memory that clamd has for signatures. A changed file is not loaded yet: until clamd says
+ * another version or amount, was started later, or 15 minutes are over, its answers are those of before or of after.
+ *
+ * @param directory of its signatures; absent: they are looked for on this host
+ */
+export function clamdLoaded(
+  address: Address,
+  directory?: string,
+): (signal: AbortSignal) => Promise<LoadedSignatures> {
+  const look = clamdFiles(address, directory)
+  const isSettled = settling(Date.now)
+  let calm: string | undefined
+  return async (signal) => {
+    // Files first: what changes behind them is seen the next time.
+    const files = await look()
+    const isCalm = files !== undefined && files.state === calm
+    const head = isCalm ? BRIEF_QUESTION : FULL_QUESTION
+    const words = readWords(await exchange({ address, head, maxReplyBytes: MAX_REPLY_BYTES }, signal))
+    if (!files) {
+      // Of signatures that nobody knows the version of, it cannot be told when they change.
+      return { state: JSON.stringify([words.version, words.memory]), isCertain: isVersioned(words) }
+    }
+    const isCertain = isCalm || isSettled(files, words)
+    calm = isCertain ? files.state : undefined
+    return { state: JSON.stringify([words.version, files.state, isCertain]), isCertain }
+  }
+}
+
+/** @throws FilterError E_SCANNER_PROTOCOL: no version */
+export function readWords(reply: Buffer): ClamdWords {
+  const text = reply.toString('latin1')
+  const version = /^(?:1: )?(ClamAV [^\0]{1,200})\0/.exec(text)?.[1]
+  if (version === undefined) throw protocolError('clamd: no version')
+  const memory = /\bpools_used (\S{1,40} pools_total \S{1,40})/.exec(text)?.[1]
+  return { version, ...(memory !== undefined && { memory }) }
+}
+
+function isVersioned({ version }: ClamdWords): boolean {
+  return /\/\d+\//.test(version)
+}
+
+/**
+ * Whether clamd works with the files that are there; asked as long as it is not known.
+ *
+ * @param now Unix milliseconds
+ */
+export function settling(now: () => number): (files: ClamdFiles, words: ClamdWords) => boolean {
+  let before: string | undefined
+  return ({ changedAt, startedAt }, { version, memory }) => {
+    const engine = JSON.stringify([version, memory])
+    const isSettled =
+      (before !== undefined && engine !== before) ||
+      (startedAt !== undefined && startedAt + START_MARGIN_MS >= changedAt) ||
+      now() - changedAt >= SETTLED_MS
+    if (isSettled) before = engine
+    before ??= engine
+    return isSettled
+  }
+}
