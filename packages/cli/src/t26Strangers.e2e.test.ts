@@ -31,6 +31,10 @@ describePostfix('what Postfix takes from strangers', () => {
     ['an ORCPT of an odd type', orcpt('x_y.z;a')],
     ['line ends in an ORCPT', orcpt('rfc822;a+0D+0Ab')],
     ['DEL in an ORCPT', orcpt('rfc822;a+7Fb')],
+    [
+      'the most Received fields',
+      { data: `${'Received: from a by b\r\n'.repeat(48)}Subject: x\r\n\r\nHello\r\n` },
+    ],
     ['a line end in an internationalized ORCPT', orcpt(String.raw`utf-8;a\x{0D}b`)],
   ])('%s is delivered, and nobody gets a notice', async (_, submission) => {
     const data = 'Subject: odd\r\n\r\nHello\r\n'
