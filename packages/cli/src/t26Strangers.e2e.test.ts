@@ -60,4 +60,16 @@ describePostfix('what Postfix takes from strangers', () => {
     })
     expect([line.client, line['helo']]).toEqual(['192.0.2.7', told])
   })
+
+  test('nobody forges our fields behind the first MiB of a header', async () => {
+    const long = `A: ${'x'.repeat(90)}\r\n`.repeat(12_000)
+    const data = `${long}X-Spam-Flag: NO\r\nSubject: long\r\n\r\nX-Spam-Flag: body\r\n`
+    const { delivered } = await system.pass({
+      mailFrom: 'a@example.net',
+      recipients: ['u@example.org'],
+      data,
+    })
+    const text = delivered[0]?.data.toString('latin1')
+    expect(text?.match(/^.*-Spam-Flag:.*$/gm)).toEqual(['_-Spam-Flag: NO', 'X-Spam-Flag: body'])
+  })
 })
