@@ -15,7 +15,7 @@ import { register } from 'node:module'
 register('./fuzz/sources.js', import.meta.url)
 const { fuzz, UsageError } = await import('../fixtures/src/fuzz/main.ts')
 
-// So that the workers end with this process: they see its channel close.
+// So that the workers end with this process: an `exit` handler kills them.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
 
 try {

@@ -111,6 +111,22 @@ describe('what is read', () => {
     ])
   })
 
+  // Where each of them is looked for in the whole file, these take minutes.
+  test.each([
+    ['lines that are nothing', `localDomains: [\n  ]\nx\n${'6\n'.repeat(40_000)}`, 'not YAML'],
+    ['aliases', `localDomains: [a]\nx: &x 1\ny: [${'*x,'.repeat(9000)}]`, 'too many aliases'],
+    [
+      'aliases without an anchor',
+      `localDomains: [a]\ny: [${'*x,'.repeat(10_000)}]`,
+      'no &anchor of this name',
+    ],
+    ['aliases of many anchors', `x: [${'&a 1,*a,'.repeat(10_001)}]`, 'too many aliases'],
+  ])('tells at once what is wrong with thousands of %s', async (_, source, message) => {
+    const file = path.join(folder, 'ecluse.yaml')
+    writeFileSync(file, source)
+    expect((await errorsOf(file))[0]).toContain(message)
+  })
+
   test('shares lists by aliases', async () => {
     const { config } = await load('localDomains: &ours [example.org]\nnetworks: [10.0.0.0/8]\n')
     expect(config.networks).toEqual(['10.0.0.0/8'])

@@ -31,6 +31,10 @@ describePostfix('what Postfix takes from strangers', () => {
     ['an ORCPT of an odd type', orcpt('x_y.z;a')],
     ['line ends in an ORCPT', orcpt('rfc822;a+0D+0Ab')],
     ['DEL in an ORCPT', orcpt('rfc822;a+7Fb')],
+    [
+      'the most Received fields',
+      { data: `${'Received: from a by b\r\n'.repeat(48)}Subject: x\r\n\r\nHello\r\n` },
+    ],
     ['a line end in an internationalized ORCPT', orcpt(String.raw`utf-8;a\x{0D}b`)],
   ])('%s is delivered, and nobody gets a notice', async (_, submission) => {
     const data = 'Subject: odd\r\n\r\nHello\r\n'
@@ -55,5 +59,17 @@ describePostfix('what Postfix takes from strangers', () => {
       data: 'Subject: odd\r\n\r\nHello\r\n',
     })
     expect([line.client, line['helo']]).toEqual(['192.0.2.7', told])
+  })
+
+  test('nobody forges our fields behind the first MiB of a header', async () => {
+    const long = `A: ${'x'.repeat(90)}\r\n`.repeat(12_000)
+    const data = `${long}X-Spam-Flag: NO\r\nSubject: long\r\n\r\nX-Spam-Flag: body\r\n`
+    const { delivered } = await system.pass({
+      mailFrom: 'a@example.net',
+      recipients: ['u@example.org'],
+      data,
+    })
+    const text = delivered[0]?.data.toString('latin1')
+    expect(text?.match(/^.*-Spam-Flag:.*$/gm)).toEqual(['_-Spam-Flag: NO', 'X-Spam-Flag: body'])
   })
 })

@@ -26,7 +26,9 @@ const LEXEMES_OF_STEP = 200
 /** A configuration needs about five levels. */
 const MAX_DEPTH = 100
 /** How many nodes aliases may add: enough for a few shared lists, too few for a bomb. */
-const MAX_ALIASES = 100
+const MAX_ALIASES_OF_ANCHOR = 100
+/** Those of all anchors together. */
+const MAX_ALIASES_OF_FILE = 10_000
 
 /** A YAML file, read, with the places of its values. */
 export interface YamlFile {
@@ -61,7 +63,7 @@ export async function readYamlFile(
     if (!document) throw new TypeError('a document was asked for, and none composed')
     const errors = syntaxErrors(document, { source, place, ...(second && { second }) })
     if (errors.length > 0) return { errors }
-    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
+    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES_OF_ANCHOR })
     return { value: value ?? undefined, ...places(document, place) }
   } catch (cause) {
     if (cause instanceof ReferenceError) {
@@ -165,9 +167,10 @@ interface SyntaxSource {
 /** Doubled keys are all told; of other errors only the first, since the next ones follow from it. */
 function syntaxErrors(document: Document.Parsed, { source, place, second }: SyntaxSource): FilterError[] {
   const { errors, warnings } = document
-  const all: Complaint[] = [...errors, ...warnings, ...treeComplaints(document)].map((complaint) =>
-    complaint.code === 'MISSING_CHAR' ? (openQuote(document, source) ?? complaint) : complaint,
-  )
+  const found: Complaint[] = [...errors, ...warnings, ...treeComplaints(document)]
+  // Once for all of them: it looks through the whole document.
+  const quote = found.some(isMissing) ? openQuote(document, source) : undefined
+  const all = found.map((complaint) => (isMissing(complaint) ? (quote ?? complaint) : complaint))
   if (second) all.push({ code: 'MULTIPLE_DOCS', message: '', pos: [second.range[0], second.range[1]] })
   const doubled = all.filter(({ code }) => code === 'DUPLICATE_KEY')
   const other = all.filter(({ code }) => code !== 'DUPLICATE_KEY').toSorted((a, b) => a.pos[0] - b.pos[0])
@@ -181,6 +184,8 @@ function syntaxErrors(document: Document.Parsed, { source, place, second }: Synt
       })
     })
 }
+
+const isMissing = ({ code }: Complaint): boolean => code === 'MISSING_CHAR'
 
 /** A quote that is missed at the end of the file, or of a section, is missed by the text that it begins. */
 function openQuote(document: Document, source: string): Complaint | undefined {
@@ -197,18 +202,29 @@ function openQuote(document: Document, source: string): Complaint | undefined {
   return start === undefined ? undefined : { code: 'OPEN_QUOTE', message: '', pos: [start, start] }
 }
 
-/** What is well formed, and means nothing: an alias without its anchor, a key that stands twice. */
+/**
+ * What is well formed, and means nothing: an alias without its anchor, a key that stands twice.
+ *
+ * @throws ReferenceError for too many aliases: the library looks for each among all of them
+ */
 function treeComplaints(document: Document): Complaint[] {
   const found: Complaint[] = []
+  const anchors = new Set<string>()
+  let aliases = 0
   const complain = (code: string, node: Node): void => {
     const start = node.range?.[0] ?? 0
     found.push({ code, message: '', pos: [start, start] })
   }
   visit(document, {
-    Alias: (_, node) => {
-      if (!node.resolve(document)) complain('DANGLING_ALIAS', node)
+    Node: (_, { anchor }: Node & { anchor?: string }) => {
+      if (anchor !== undefined) anchors.add(anchor)
     },
-    Map: (_, { items }) => {
+    Alias: (_, node) => {
+      if (++aliases > MAX_ALIASES_OF_FILE) throw new ReferenceError('too many aliases')
+      if (!anchors.has(node.source)) complain('DANGLING_ALIAS', node)
+    },
+    Map: (_, { items, anchor }) => {
+      if (anchor !== undefined) anchors.add(anchor)
       const seen = new Set<unknown>()
       for (const { key } of items) {
         if (!isScalar(key)) continue

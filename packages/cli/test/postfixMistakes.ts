@@ -171,6 +171,12 @@ export const MISTAKES: readonly (readonly [check: string, level: '✗' | '!', cu
     replace('masterCf', /(recleanup unix(?:.*\n)(?: {2}-o .*\n)?) {2}-o message_size_limit=0/, '$1'),
   ],
   [
+    'postfix hops',
+    '!',
+    /"recleanup" in master\.cf: -o hopcount_limit=1000/,
+    replace('masterCf', / {2}-o hopcount_limit=1000\n/, ''),
+  ],
+  [
     'postfix concurrency',
     '✗',
     /ecluse_destination_concurrency_limit = 50/,

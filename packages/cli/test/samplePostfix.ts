@@ -13,6 +13,7 @@ const MAIN: Readonly<Record<string, string>> = {
   ecluse_destination_concurrency_failed_cohort_limit: '10',
   ecluse_destination_concurrency_limit: '20',
   ecluse_destination_recipient_limit: '1000',
+  hopcount_limit: '50',
   inet_interfaces: 'all',
   inet_protocols: 'all',
   lmtp_bind_address: '',
@@ -82,7 +83,7 @@ const OTHERS: readonly SampleService[] = [
   { line: 'smtp inet n - y - - smtpd' },
   { line: 'pickup unix n - y 60 1 pickup' },
   { line: 'cleanup unix n - y - 0 cleanup' },
-  { line: 'recleanup unix n - n - 0 cleanup', options: { message_size_limit: '0' } },
+  { line: 'recleanup unix n - n - 0 cleanup', options: { message_size_limit: '0', hopcount_limit: '1000' } },
 ]
 
 /** A Postfix with our entries, and changes. A parameter set to undefined is one that this Postfix does not know. */

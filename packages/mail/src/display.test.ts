@@ -66,6 +66,14 @@ test.each([
   expect(await read(`Content-Type: text/html\r\n\r\n${html}`)).toMatchObject({ text })
 })
 
+test('shows an attachment that names no type', async () => {
+  const message =
+    'Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type:\r\n\r\nx\r\n--b--\r\n'
+  expect(await read(message)).toMatchObject({
+    attachments: [{ type: 'application/octet-stream', sizeBytes: 1 }],
+  })
+})
+
 test('shows the plain text where there is both', async () => {
   const part = (type: string, text: string): string => `--x\r\nContent-Type: text/${type}\r\n\r\n${text}\r\n`
   const both = (plain: string): string =>

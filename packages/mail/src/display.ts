@@ -50,6 +50,8 @@ export interface DisplayedMessage {
   readonly truncated: boolean
 }
 
+/** RFC 2046 section 4.5.1. */
+const UNKNOWN_TYPE = 'application/octet-stream'
 const MAX_HTML_LENGTH = 256 * 1024
 const MAX_HEAD_BYTES = 256 * 1024
 
@@ -157,7 +159,8 @@ function describe(
       const name = value(filename)
       return {
         ...(name !== undefined && { name }),
-        type: contentType.slice(0, limits.valueLength),
+        // mailparser: false for a Content-Type without a value.
+        type: (contentType || UNKNOWN_TYPE).slice(0, limits.valueLength),
         sizeBytes,
       }
     }),

@@ -1,4 +1,6 @@
+import { Readable } from 'node:stream'
 import type { HeaderEdit, Message } from '@ecluse/core'
+import { FieldSpoiler } from './longHeader.ts'
 import type { OutgoingMessage } from './outgoing.ts'
 
 /** RFC 5322 section 2.1.1: a line should be no longer than this. */
@@ -53,9 +55,13 @@ function linesOf(block: string): string[] {
 /**
  * The message with the edits applied to its header. Not one body byte changes, nor a header byte of a field that
  * stays; new fields stand above the first original one. Where there was no header, an empty line ends the new one.
+ *
+ * Behind the first {@link MAX_HEADER_BYTES} fields are not removed, but get another name ({@link FieldSpoiler}).
  */
 export function editMessage(message: Message, edits: readonly HeaderEdit[]): OutgoingMessage {
-  const head = editHeader(message.header, edits)
+  const parts = readEdits(edits)
+  if (goesOn(message)) return editLongHeader(message, parts)
+  const head = editHeader(message.header, parts)
   const bodyOffset = message.header.length - head.kept
   // A body without a header in front of it may begin with a blank: it would go on with our last field, and what follows
   // would be fields. Postfix's smtpd puts an empty line there too.
@@ -71,6 +77,37 @@ export function editMessage(message: Message, edits: readonly HeaderEdit[]): Out
   return { sizeBytes, chunks: [start, message.bytes.subarray(bodyOffset)], open }
 }
 
+const EMPTY_LINE = /(?:\r\n|\n|\r(?!\n))(?:\r\n|[\r\n])$/
+
+/** Whether there may be fields behind those that are held. */
+function goesOn({ header, sizeBytes }: Message): boolean {
+  if (sizeBytes <= MAX_HEADER_BYTES || header.length === 0) return false
+  // One that ends without an empty line has ended there all the same: then the spoiler finds nothing to spoil.
+  return !EMPTY_LINE.test(header.toString('latin1', Math.max(0, header.length - 4)))
+}
+
+function editLongHeader(message: Message, edits: EditParts): OutgoingMessage {
+  // The last field may be cut off: its rest, too, is the spoiler's.
+  const whole = message.header.length - (headerFields(message.header).at(-1)?.length ?? 0)
+  const head = editHeader(message.header.subarray(0, whole), edits)
+  const rest = whole - head.kept
+  const start = Buffer.from(head.text, 'latin1')
+  return {
+    sizeBytes: start.length + message.sizeBytes - rest,
+    open: () => Readable.from(longMessage(message, { start, rest, removed: edits.removed })),
+  }
+}
+
+async function* longMessage(
+  message: Message,
+  { start, rest, removed }: { start: Buffer; rest: number; removed: RegExp | undefined },
+): AsyncGenerator<Buffer> {
+  const spoiler = new FieldSpoiler(removed)
+  yield start
+  for await (const chunk of message.open(rest)) yield spoiler.push(chunk as Buffer)
+  yield spoiler.end()
+}
+
 interface EditedHeader {
   /** latin1: what to write in front of the rest. */
   readonly text: string
@@ -78,7 +115,16 @@ interface EditedHeader {
   readonly kept: number
 }
 
-function editHeader(header: Buffer, edits: readonly HeaderEdit[]): EditedHeader {
+/** What edits come to. */
+interface EditParts {
+  /** Fields, as they are written. */
+  readonly added: string
+  /** Absent: nothing is removed. */
+  readonly removed: RegExp | undefined
+  readonly tag: string | undefined
+}
+
+function readEdits(edits: readonly HeaderEdit[]): EditParts {
   let added = ''
   let removedNames = ''
   let tag: string | undefined
@@ -87,7 +133,10 @@ function editHeader(header: Buffer, edits: readonly HeaderEdit[]): EditedHeader 
     else if (edit.op === 'remove') removedNames += `${edit.name}\n`
     else tag = edit.tag
   }
-  const removed = removalPattern(removedNames)
+  return { added, removed: removalPattern(removedNames), tag }
+}
+
+function editHeader(header: Buffer, { added, removed, tag }: EditParts): EditedHeader {
   const block = header.toString('latin1')
   if (tag === undefined && !removed?.test(block)) return { text: added, kept: header.length }
   const fields = fieldsOf(block)

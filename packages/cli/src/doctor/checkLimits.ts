@@ -1,4 +1,11 @@
-import { limitOf, numberOf, processLimit, settingOf, type PostfixService } from './postfixConfig.ts'
+import {
+  limitOf,
+  numberOf,
+  processLimit,
+  settingOf,
+  type PostfixConfig,
+  type PostfixService,
+} from './postfixConfig.ts'
 import { feedsOf, type Feed, type PostfixWay } from './postfixWay.ts'
 import { warn, well, wrong, type Diagnosis } from './report.ts'
 
@@ -9,6 +16,7 @@ const GROWTH_BYTES = 64 * 1024
 export function checkLimits(way: PostfixWay): Diagnosis[] {
   return [
     ...checkSizes(way),
+    ...checkHops(way),
     ...feedsOf(way).flatMap((feed) => [
       checkConcurrency(way, feed),
       checkRecipients(way, feed),
@@ -43,8 +51,7 @@ function checkSizes(way: PostfixWay): Diagnosis[] {
 
 function checkSizeBack({ postfix }: PostfixWay, reentry: PostfixService, largest: number): Diagnosis {
   const check = 'postfix size back'
-  const cleanupName = settingOf(postfix, 'cleanup_service_name', reentry) ?? 'cleanup'
-  const cleanup = postfix.services.find(({ name, type }) => name === cleanupName && type === 'unix')
+  const { name: cleanupName, service: cleanup } = cleanupOf(postfix, reentry)
   if (!cleanup) {
     const detail = `cleanup_service_name is ${cleanupName}, and master.cf has no such service: 10025 takes no mail`
     return wrong(check, detail, 'add the service to master.cf, as ecluse postfix prints it')
@@ -59,6 +66,38 @@ function checkSizeBack({ postfix }: PostfixWay, reentry: PostfixService, largest
     `${small.name} takes ${bytes(small.limit)}, but messages of ${bytes(largest)} come in and grow by ` +
     'the header fields of Écluse: they stay in the queue, and go back in the end'
   return wrong(check, detail, `give "${small.name}" in master.cf: -o message_size_limit=0`)
+}
+
+/** The cleanup(8) of a service that takes mail; absent: master.cf has none of that name. */
+function cleanupOf(
+  postfix: PostfixConfig,
+  service: PostfixService,
+): { readonly name: string; readonly service?: PostfixService } {
+  const wanted = settingOf(postfix, 'cleanup_service_name', service) ?? 'cleanup'
+  const found = postfix.services.find(({ name, type }) => name === wanted && type === 'unix')
+  return { name: wanted, ...(found && { service: found }) }
+}
+
+/** Received fields that Écluse and 10025 add. */
+const ADDED_HOPS = 2
+
+/** Whether what came in may come back: cleanup(8) counts Received fields both times. */
+function checkHops({ postfix, fronts, reentry }: PostfixWay): Diagnosis[] {
+  const check = 'postfix hops'
+  const limitBy = (service: PostfixService | undefined): number =>
+    numberOf(settingOf(postfix, 'hopcount_limit', service))
+  const front = Math.max(...fronts.map((service) => limitBy(cleanupOf(postfix, service).service)), 0)
+  const back = reentry && cleanupOf(postfix, reentry).service
+  if (!back) return []
+  const limit = limitBy(back)
+  const facts = `hopcount_limit of "${back.name}" is ${limit}, of what comes in ${front}`
+  if (limit >= front + ADDED_HOPS) return [well(check, facts)]
+  const detail = `${facts}: Écluse and 10025 add a Received field each, and mail with ${limit - 3} of them bounces`
+  const shared = fronts.some((service) => cleanupOf(postfix, service).name === back.name)
+  const cure = shared
+    ? `give "${reentry.name}" in master.cf: -o cleanup_service_name=recleanup, and add that service, as ecluse postfix prints it`
+    : `give "${back.name}" in master.cf: -o hopcount_limit=1000`
+  return [warn(check, detail, cure)]
 }
 
 function checkConcurrency(way: PostfixWay, { service }: Feed): Diagnosis {

@@ -71,8 +71,10 @@ test.each<
     'the default cleanup for what comes back',
     {},
     back({ cleanup_service_name: undefined }),
-    ['✗ postfix size back'],
+    ['✗ postfix size back', '! postfix hops'],
   ],
+  ['as many hops as come back', { hopcount_limit: '998' }, undefined, []],
+  ['more hops than come back', { hopcount_limit: '999' }, undefined, ['! postfix hops']],
   ['a cleanup that is not there', {}, back({ cleanup_service_name: 'nowhere' }), ['✗ postfix size back']],
   [
     '10025 with just the limit of the front',
