@@ -2,7 +2,8 @@
  * Ends Écluse in the midst of messages, gives it scanners, disks and a Postfix that fail, and counts what became of the
  * mail.
  *
- *   node scripts/faults.js [SECTION…] [--runs N] [--only POINT,…] [--soak N] [--every MS] [--mixed N] [--out FILE]
+ *   node scripts/faults.js [SECTION…] [--runs N] [--jobs N] [--only POINT,…] [--soak N] [--every MS] [--mixed N]
+ *                         [--out FILE]
  *
  *   matrix, lost           the kill matrix and lost replies: these two where nothing is named
  *   scanners, reinject, disk   what an engine, 10025 or a disk can do
@@ -13,6 +14,7 @@
  *   --soak   also the soak, with so many messages (10000)   --every  between two kills of the soak (2000 ms)
  *   --mixed  also the mixed soak, with so many (100000)     --out    the report, as Markdown: chapters that are not run
  *                                                                    stay as they are in the file
+ *   --jobs   cells, or scanners, at the same time (1)
  *
  * Exit code 1 when a figure is not as expected, 2 for wrong usage.
  */
@@ -45,7 +47,7 @@ function chooseSections(names, { only, soak, mixed }) {
 function readOptions(points) {
   const text = { type: 'string' }
   const { values, positionals } = parseArgs({
-    options: { runs: text, only: text, soak: text, every: text, mixed: text, out: text },
+    options: { runs: text, only: text, jobs: text, soak: text, every: text, mixed: text, out: text },
     allowPositionals: true,
   })
   const names = values.only?.split(',')
@@ -57,6 +59,7 @@ function readOptions(points) {
     chosen: chooseSections(positionals, values),
     runs: whole('runs', values.runs ?? '20', 1),
     points: names,
+    jobs: whole('jobs', values.jobs ?? '1', 1),
     soak: whole('soak', values.soak ?? '10000', 1),
     every: whole('every', values.every ?? '2000', 100),
     mixed: whole('mixed', values.mixed ?? '100000', 1),

@@ -1,18 +1,16 @@
-import { attempt, outcome, table, tell } from './table.js'
+import { attempt, inLanes, outcome, table, tell } from './table.js'
 
 /** Replies that are lost while nothing of ours fails. */
 export const lostReplies = {
   name: 'lost',
   title: 'Lost replies',
   isUsual: true,
-  async run(kit, { runs }, say) {
-    const rows = []
-    for (const plan of kit.LOST_REPLIES) {
+  async run(kit, { runs, jobs }, say) {
+    return await inLanes(kit.LOST_REPLIES, jobs, async (plan) => {
       const row = await attempt(plan, async () => await kit.runLostReply(plan, runs))
       tell(say, plan.what, row)
-      rows.push(row)
-    }
-    return rows
+      return row
+    })
   },
   text(kit, rows) {
     const head = [

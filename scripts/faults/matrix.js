@@ -1,22 +1,20 @@
-import { attempt, outcome, range, table, tell } from './table.js'
+import { attempt, inLanes, outcome, range, table, tell } from './table.js'
 
 /** The kill matrix: all cells of the points that are asked for, in the order of the points. */
 export const matrix = {
   name: 'matrix',
   title: 'Kill matrix',
   isUsual: true,
-  async run(kit, { points, runs }, say) {
+  async run(kit, { points, runs, jobs }, say) {
     const chosen = kit.KILL_POINTS.filter(({ name }) => points?.includes(name) ?? true)
     const cells = chosen.flatMap((point) =>
       kit.FAULT_KINDS.flatMap((kind) => point.fates.map((fate) => ({ point, kind, fate }))),
     )
-    const rows = []
-    for (const cell of cells) {
+    return await inLanes(cells, jobs, async (cell) => {
       const row = await attempt(cell, async () => await kit.runCell(cell, runs))
       tell(say, `${cell.point.name} ${cell.kind} ${cell.fate}`, row)
-      rows.push(row)
-    }
-    return rows
+      return row
+    })
   },
   text(kit, rows) {
     const faults = rows.reduce((sum, { runs = 0 }) => sum + runs, 0)

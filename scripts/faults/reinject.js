@@ -8,7 +8,7 @@ export const reinject = {
     const onRow = (row) => tell(say, `${row.stage} ${row.fault}`, row)
     const found = await attempt(
       { stage: 'all', fault: 'all' },
-      async () => await kit.runReinjectRows(runs, onRow),
+      async () => await kit.runReinjectRows({ messages: runs, onRow }),
     )
     return [found].flat()
   },

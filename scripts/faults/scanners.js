@@ -1,21 +1,21 @@
-import { attempt, offText, outcome, table, tell } from './table.js'
+import { attempt, inLanes, offText, outcome, table, tell } from './table.js'
 
 /** Each engine with each behaviour under each rule. */
 export const scanners = {
   name: 'scanners',
   title: 'Scanners',
-  async run(kit, { runs }, say) {
-    const rows = []
-    for (const kind of kit.FAULTY_KINDS) {
-      for (const onError of kit.FAILURE_RULES) {
-        const plan = { kind, onError, behaviour: 'all' }
-        const messages = runs + (runs % 2)
-        const found = await attempt(plan, async () => await kit.runScannerRows(kind, onError, messages))
-        rows.push(...[found].flat())
-        tell(say, `${kind} ${onError}`, { wrong: [found].flat().flatMap(({ wrong }) => wrong) })
-      }
-    }
-    return rows
+  async run(kit, { runs, jobs }, say) {
+    const messages = runs + (runs % 2)
+    const plans = kit.FAULTY_KINDS.flatMap((kind) =>
+      kit.FAILURE_RULES.map((onError) => ({ kind, onError, behaviour: 'all' })),
+    )
+    const found = await inLanes(plans, jobs, async (plan) => {
+      const { kind, onError } = plan
+      const rows = await attempt(plan, async () => await kit.runScannerRows(kind, onError, { messages }))
+      tell(say, `${kind} ${onError}`, { wrong: [rows].flat().flatMap(({ wrong }) => wrong) })
+      return rows
+    })
+    return found.flat()
   },
   text(kit, rows) {
     const head = ['scanner', 'what it does', 'onError', 'messages', 'ham', 'EICAR', 'EICAR without a mark']

@@ -38,3 +38,17 @@ export function aboveZero(counts) {
     .filter(([, count]) => count > 0)
     .map(([what, count]) => `${what}: ${count}`)
 }
+
+/** What `work` gives for each item, so many at the same time, in the order of the items. */
+export async function inLanes(items, lanes, work) {
+  const results = []
+  let next = 0
+  const lane = async () => {
+    while (next < items.length) {
+      const index = next++
+      results[index] = await work(items[index])
+    }
+  }
+  await Promise.all(Array.from({ length: lanes }, lane))
+  return results
+}
