@@ -22,6 +22,7 @@ const services = {
   spamd: 'spamd',
   rspamd: 'rspamd',
   'redis-server': 'redis-server',
+  haproxy: 'haproxy',
 }
 
 class SetupError extends Error {
