@@ -1,3 +1,7 @@
 export * from './ledger.ts'
 export * from './ledgerKey.ts'
 export { createFileLedger, type FileLedgerOptions } from './fileLedger.ts'
+export type { SharedCache } from './sharedCache.ts'
+export type { HostPort, RedisOptions, RedisPlace } from './redisOptions.ts'
+export { openRedisLink, type RedisChange, type RedisLink, type RedisState } from './redisLink.ts'
+export { createRedisCache, type RedisCacheOptions } from './redisCache.ts'
