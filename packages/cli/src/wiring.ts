@@ -11,6 +11,7 @@ import type { DaemonOptions, Log, ReloadableOptions } from '@ecluse/daemon'
 import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
+import { redisOptions } from './redisWiring.ts'
 
 /** How often scanners are asked whether they answer, and with which signatures. */
 const VERSION_INTERVAL_MS = 10_000
@@ -67,8 +68,10 @@ export async function checkFiles(config: Config): Promise<void> {
   await connections(config)
 }
 
-async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject'>> {
+async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject' | 'redis'>> {
+  const redis = await redisOptions(config, readConfigured)
   return {
+    ...(redis && { redis: { ...redis, ledger: config.ledger.shared } }),
     receivers: await Promise.all(config.listen.map((listen) => receiverOptions(listen, config))),
     reinject: await reinjectOptions(config.reinject, config.hostname),
   }
@@ -168,6 +171,7 @@ export async function reinjectOptions(reinject: ReinjectConfig, hostname: string
   }
 }
 
+/** @throws FilterError E_CONFIG, naming the key, for a file that cannot be read. */
 async function readConfigured(path: string, key: string): Promise<Buffer> {
   try {
     return await readFile(path)

@@ -8,7 +8,7 @@ import {
   type ReinjectOptions,
   type SpoolOptions,
 } from '@ecluse/mail'
-import type { FileLedgerOptions } from '@ecluse/state'
+import type { FileLedgerOptions, RedisOptions } from '@ecluse/state'
 import { tellOf } from './connectionEvents.ts'
 import { openFolders } from './folders.ts'
 import { listenHttp, type HttpListener } from './http.ts'
@@ -20,6 +20,7 @@ import { PartsInUse, type MessageParts } from './parts.ts'
 import type { PipelineParts } from './pipeline.ts'
 import { ReleaseStack } from './releaseStack.ts'
 import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
+import { openSharedMemory } from './sharedMemory.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
 export interface DaemonOptions extends ReloadableOptions {
@@ -30,6 +31,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly quarantineDirectory: string
   /** Absent: nothing is remembered, and a lost reply is a second delivery. */
   readonly ledger?: FileLedgerOptions
+  /** Memory that instances share, and may lose; `ledger` says whether the ledger is there too. Absent: there is none. */
+  readonly redis?: RedisOptions & { readonly ledger: boolean }
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
   /** How long a scanner that cannot be connected to is given before it is tried once more. */
@@ -142,7 +145,9 @@ interface OpenedParts {
 /** Everything between listener and next hop; asked once whether it answers. */
 async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<OpenedParts> {
   const { hostname, log, drainMs } = options
-  const { spool, quarantine, ledger, ...folders } = await openFolders(options, stack)
+  const shared = options.redis && openSharedMemory(options.redis, log, stack)
+  const beside = shared?.ledgerBeside(options, () => reloader.current.limits.deadlineMs)
+  const { spool, quarantine, ledger, ...folders } = await openFolders(options, stack, beside)
   const reinjector = createReinjector(options.reinject)
   // A next hop that does not answer QUIT must not hold us up.
   stack.push(() => atMost(Math.min(LEAVE_MS, drainMs), reinjector.close()))
@@ -154,6 +159,7 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
     circuits: () =>
       new Map(reloader.current.scanners.map((scanner) => [scanner.name, guards.breakers.isOpen(scanner)])),
   })
+  if (shared) metrics.watchRedis(shared)
   const guards = openScanGuards(log, options.scanRetryMs)
   const fixed = { hostname, quarantine, reinjector, ...(ledger && { ledger }) }
   const partsOf = (from: ReloadableOptions): MessageParts => messageParts(from, fixed, guards)
