@@ -172,7 +172,7 @@ export async function reinjectOptions(reinject: ReinjectConfig, hostname: string
 }
 
 /** @throws FilterError E_CONFIG, naming the key, for a file that cannot be read. */
-async function readConfigured(path: string, key: string): Promise<Buffer> {
+export async function readConfigured(path: string, key: string): Promise<Buffer> {
   try {
     return await readFile(path)
   } catch (cause) {

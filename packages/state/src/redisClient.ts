@@ -28,8 +28,12 @@ export interface RedisConnection {
   /**
    * Sends all of them at once. One reply each, in their order; absent: the connection is gone, or Redis cannot be
    * reached for this key. Never rejects, but may stay unsettled until `drop`.
+   *
+   * @param node from 0: one of `nodes`, whatever the keys; absent: where the keys are
    */
-  send(commands: readonly RedisCommand[]): Promise<readonly (RedisReply | undefined)[]>
+  send(commands: readonly RedisCommand[], node?: number): Promise<readonly (RedisReply | undefined)[]>
+  /** Masters; 1 where it is no Cluster. */
+  readonly nodes: number
   /** Ends it at once, whatever is under way. `lost` is not called any more. */
   drop(): void
 }
@@ -75,9 +79,17 @@ class Connection implements RedisConnection {
     client.on('ready', () => void this.#ready())
   }
 
-  async send(commands: readonly RedisCommand[]): Promise<readonly (RedisReply | undefined)[]> {
-    if (this.#hasEnded) return commands.map(() => undefined)
-    return await Promise.all(commands.map((command) => this.#ask(command)))
+  get nodes(): number {
+    return this.#client instanceof Cluster ? this.#client.nodes('master').length : 1
+  }
+
+  async send(commands: readonly RedisCommand[], node?: number): Promise<readonly (RedisReply | undefined)[]> {
+    const client =
+      this.#client instanceof Cluster && node !== undefined
+        ? this.#client.nodes('master')[node]
+        : this.#client
+    if (this.#hasEnded || !client) return commands.map(() => undefined)
+    return await Promise.all(commands.map((command) => this.#ask(client, command)))
   }
 
   drop(): void {
@@ -132,10 +144,10 @@ class Connection implements RedisConnection {
     })
   }
 
-  async #ask([name, ...args]: RedisCommand): Promise<RedisReply | undefined> {
+  async #ask(client: Redis | Cluster, [name, ...args]: RedisCommand): Promise<RedisReply | undefined> {
     const command = new Command(name, args, { replyEncoding: null })
     try {
-      void this.#client.sendCommand(command)
+      void client.sendCommand(command)
       const reply: unknown = await command.promise
       this.#unreadBytes = 0
       return replyOf(reply)

@@ -28,8 +28,16 @@ export interface RedisLink {
    * too much is under way, or it refuses this kind. Never rejects, and settles within `timeoutMs`.
    *
    * A reply may be another question's, where Redis or something before it is broken: what is read must prove itself.
+   *
+   * @param node from 0: one of `nodes`, whatever the keys; absent: where the keys are
    */
-  ask(commands: readonly RedisCommand[], intent: RedisIntent): Promise<readonly RedisReply[] | undefined>
+  ask(
+    commands: readonly RedisCommand[],
+    intent: RedisIntent,
+    node?: number,
+  ): Promise<readonly RedisReply[] | undefined>
+  /** Masters, each with keys of its own, for questions about all keys; 0: not connected. */
+  readonly nodes: number
   /** A reply was another question's: nothing on this connection is believed any more. */
   distrust(): void
   /** Whether something would be asked now. */
@@ -114,6 +122,10 @@ class Link implements RedisLink {
     return this.#isProved && this.#answers.admits
   }
 
+  get nodes(): number {
+    return this.#connection?.nodes ?? 0
+  }
+
   get state(): RedisState | undefined {
     return this.#state
   }
@@ -125,6 +137,7 @@ class Link implements RedisLink {
   async ask(
     commands: readonly RedisCommand[],
     intent: RedisIntent,
+    node?: number,
   ): Promise<readonly RedisReply[] | undefined> {
     const connection = this.#connection
     if (!connection || !this.available || (intent === 'write' && !this.#stores.admits)) return undefined
@@ -135,7 +148,7 @@ class Link implements RedisLink {
     this.#questions++
     this.#sentBytes += bytes
     try {
-      const replies = await withinTime(connection.send(commands), this.#options.timeoutMs)
+      const replies = await withinTime(connection.send(commands, node), this.#options.timeoutMs)
       return this.#judge(replies, intent, connection)
     } finally {
       this.#questions--
