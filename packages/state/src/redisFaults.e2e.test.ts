@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals'
 import {
   describeWith,
@@ -134,6 +136,18 @@ describeWith({ describe, beforeAll }, 'redis-server')('one Redis', () => {
     const other = kit.own(await startRedis({ arguments: ['--unixsocket', path] }))
     expect(await askAll(await instance({ place: { kind: 'standalone', address: { path } } }), 1)).toBe(WELL)
     await other.close()
+  })
+
+  test('needs no other rights than those that the operator is told to give', async () => {
+    const guide = readFileSync(join(import.meta.dirname, '../../../deploy/README.md'), 'utf8')
+    const rule = /^ACL SETUSER ecluse .*$/m.exec(guide)?.[0] ?? ''
+    await tellRedis(redis.port, rule.replace('PASSWORD', 's3cret').replace('~ecluse:', '~test:'))
+    const one = await instance({ ...at(redis.port), username: 'ecluse', password: 's3cret', database: 1 })
+    expect(await askAll(one, 1)).toBe(WELL)
+    expect(await countVerdicts(one.link, 'test', {})).toHaveLength(1)
+    expect(await purgeVerdicts(one.link, 'test', {})).toBe(1)
+    const facts = await askRedis(one.link, 'test')
+    expect([facts?.version, facts?.refusal]).toEqual([expect.stringMatching(/\d/), undefined])
   })
 
   test.each([

@@ -65,7 +65,7 @@ test.each([
     'a user without rights',
     info('volatile-ttl'),
     { fault: 'noperm' as const },
-    '✗ redis: 127.0.0.1:PORT: tells no version, answers in N ms: it stores nothing: NOPERM\n  → ACL: allow our user +ping +set +getrange +eval +hmget +hset +hget +hdel +get +del +time +pttl +pexpire +scan +unlink +info, and the keys of our prefix\n',
+    '✗ redis: 127.0.0.1:PORT: tells no version, answers in N ms: it stores nothing: NOPERM\n  → ACL: the rights of our user, as in deploy/README.md: Several instances, one Redis\n',
   ],
   [
     'no secret',

@@ -37,7 +37,7 @@ function about(where: string, facts: RedisFacts): Diagnosis[] {
 function cureOf(refusal: string): string {
   switch (refusal) {
     case 'NOPERM':
-      return 'ACL: allow our user +ping +set +getrange +eval +hmget +hset +hget +hdel +get +del +time +pttl +pexpire +scan +unlink +info, and the keys of our prefix'
+      return 'ACL: the rights of our user, as in deploy/README.md: Several instances, one Redis'
     case 'READONLY':
       return 'it is a replica: name the master, or its Sentinels: redis.sentinels'
     case 'OOM':
