@@ -94,6 +94,37 @@ describeWith({ describe, beforeAll }, 'redis-server')('with a real Redis', () =>
     ledgerSuite(shared)
   })
 
+  describe('two instances, each with files of its own', () => {
+    const instances: Instances = new Instances(async (ledger, files) =>
+      createSharedLedger(files.create({ directory: `${files.directory}-${folder++}` }), ledger),
+    )
+    let folder = 0
+
+    beforeEach(async () => await instances.setUp())
+    afterEach(async () => await instances.tearDown())
+
+    test('know what either has done, and what the own files say where Redis has lost it', async () => {
+      const [first, second] = [await instances.start(), await instances.start()]
+      await remember(first, KEY, { [ANNA]: relayed('B1') })
+      await remember(second, KEY, { [BOB]: relayed('B2') })
+      const both = { [ANNA]: relayed('B1'), [BOB]: relayed('B2') }
+      expect([await recall(first, KEY), await recall(second, KEY)]).toEqual([both, both])
+      await tellRedis(redis.port, 'FLUSHALL')
+      expect(await recall(first, KEY)).toEqual({ [ANNA]: relayed('B1') })
+      expect(await recall(second, KEY)).toEqual({ [BOB]: relayed('B2') })
+    })
+
+    test('share the id under which something is kept', async () => {
+      const [first, second] = [await instances.start(), await instances.start()]
+      const attempt = await first.begin(KEY, [ANNA], NEVER)
+      await attempt.reserve('id', [ANNA])
+      attempt.end()
+      const retry = await second.begin(KEY, [ANNA, BOB], NEVER)
+      expect([retry.reservedId([ANNA]), retry.reservedId([ANNA, BOB])]).toEqual(['id', undefined])
+      retry.end()
+    })
+  })
+
   describe('two instances', () => {
     const instances = new Instances()
     let first: Ledger
