@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { SCANNER_KINDS } from '@ecluse/scanners'
 import type { Command } from './command.ts'
+import { cache } from './commands/cache.ts'
 import { check } from './commands/check.ts'
 import { demo } from './commands/demo.ts'
 import { doctor } from './commands/doctor.ts'
@@ -22,6 +23,7 @@ const COMMANDS: readonly Command[] = [
   doctor,
   explain,
   quarantine,
+  cache,
   postfix,
   scanners,
   demo,

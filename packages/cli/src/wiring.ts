@@ -12,6 +12,7 @@ import type { DaemonOptions, Log, ReloadableOptions } from '@ecluse/daemon'
 import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
+import { redisOptions } from './redisWiring.ts'
 
 /** A daemon that restarts has no socket for a moment. */
 const SCAN_RETRY_MS = 1000
@@ -73,8 +74,10 @@ export async function checkFiles(config: Config): Promise<void> {
   await connections(config)
 }
 
-async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject'>> {
+async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject' | 'redis'>> {
+  const redis = await redisOptions(config, readConfigured)
   return {
+    ...(redis && { redis: { ...redis, ledger: config.ledger.shared } }),
     receivers: await Promise.all(config.listen.map((listen) => receiverOptions(listen, config))),
     reinject: await reinjectOptions(config.reinject, config.hostname),
   }
@@ -177,7 +180,8 @@ export async function reinjectOptions(reinject: ReinjectConfig, hostname: string
   }
 }
 
-async function readConfigured(path: string, key: string): Promise<Buffer> {
+/** @throws FilterError E_CONFIG, naming the key, for a file that cannot be read. */
+export async function readConfigured(path: string, key: string): Promise<Buffer> {
   try {
     return await readFile(path)
   } catch (cause) {

@@ -17,7 +17,7 @@ import {
 } from './configSections.ts'
 import { cacheSection } from './configCache.ts'
 import { noticesSection } from './configNotices.ts'
-import { redisSection } from './configRedis.ts'
+import { redisSection, type RedisConfig } from './configRedis.ts'
 import { policyList, senderList } from './configLists.ts'
 import { policySection } from './configPolicy.ts'
 import { scannerList } from './configScanners.ts'
@@ -58,8 +58,8 @@ export interface Config {
   readonly log: LogConfig
   /** Name of the alert header field; begins with `X-`. */
   readonly alertHeader: string
-  /** Read, without effect. */
-  readonly redis?: { readonly url: string }
+  /** Absent: nothing is shared. */
+  readonly redis?: RedisConfig
   readonly cache: CacheConfig
   /** Read, without effect. */
   readonly notices?: { readonly admin: string }
@@ -168,6 +168,8 @@ export interface LedgerConfig {
   readonly directory: string
   /** Milliseconds. */
   readonly ttl: number
+  /** Whether other instances may know it too; without effect where there is no `redis`. */
+  readonly shared: boolean
 }
 
 /** What one instance takes on. */

@@ -140,6 +140,9 @@ export function ledgerSection() {
       min: '1h',
       max: '30d',
     }).prefault('2d'),
+    shared: flag(
+      'With redis: also there, so that a retry that reaches another instance is no second delivery.',
+    ).prefault(true),
   })
 }
 

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'E_SCANNER_GIVEN_UP'
   | 'E_QUARANTINE'
   | 'E_LEDGER'
+  | 'E_REDIS'
   | 'E_REINJECT_CONNECT'
   | 'E_REINJECT_TIMEOUT'
   | 'E_REINJECT_LOST'

@@ -80,7 +80,7 @@ export function address(doc: string) {
 const ADDRESS = 'expected host:port, [v6]:port or unix:/PATH'
 
 /** The address, or what was expected in its place. */
-function tryAddress(input: string): Address | string {
+export function tryAddress(input: string): Address | string {
   try {
     const read = parseAddress(input)
     if ('path' in read) {

@@ -15,9 +15,9 @@ import {
   type SpoolOptions,
 } from '@ecluse/mail'
 import type { ScanAll } from '@ecluse/scanners'
-import type { FileLedgerOptions } from '@ecluse/state'
+import type { FileLedgerOptions, RedisOptions } from '@ecluse/state'
 import { tellOf } from './connectionEvents.ts'
-import { openFolders } from './folders.ts'
+import { openFolders, type Folders } from './folders.ts'
 import { listenHttp, type HttpListener } from './http.ts'
 import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
@@ -27,8 +27,9 @@ import { PartsInUse, type MessageParts } from './parts.ts'
 import type { PipelineParts } from './pipeline.ts'
 import { ReleaseStack } from './releaseStack.ts'
 import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
+import { openSharedMemory, type SharedMemory } from './sharedMemory.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
-import { openScanMemory, type DaemonMemory, type SharedVerdicts } from './scanMemory.ts'
+import { openScanMemory, type DaemonMemory } from './scanMemory.ts'
 
 export interface DaemonOptions extends ReloadableOptions {
   readonly hostname: string
@@ -38,8 +39,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly quarantineDirectory: string
   /** Absent: nothing is remembered, and a lost reply is a second delivery. */
   readonly ledger?: FileLedgerOptions
-  /** What instances remember together of what scanners found; absent: each for itself. */
-  readonly sharedVerdicts?: SharedVerdicts
+  /** Memory that instances share, and may lose; `ledger` says whether the ledger is there too. Absent: there is none. */
+  readonly redis?: RedisOptions & { readonly ledger: boolean }
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
   /** How long a scanner that cannot be connected to is given before it is tried once more. */
@@ -152,8 +153,10 @@ interface OpenedParts {
 /** Everything between listener and next hop; asked once whether it answers. */
 async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<OpenedParts> {
   const { hostname, log, drainMs } = options
-  const wantsContent = (): boolean => memory.remembers(reloader.current.scanners)
-  const { spool, quarantine, ledger, ...folders } = await openFolders({ ...options, wantsContent }, stack)
+  const { shared, spool, quarantine, ledger, ...folders } = await openStores(options, stack, {
+    wantsContent: () => memory.remembers(reloader.current.scanners),
+    deadlineMs: () => reloader.current.limits.deadlineMs,
+  })
   const reinjector = createReinjector(options.reinject)
   // A next hop that does not answer QUIT must not hold us up.
   stack.push(() => atMost(Math.min(LEAVE_MS, drainMs), reinjector.close()))
@@ -165,20 +168,13 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
     cacheEntries: () => memory.entries,
     circuits: () => circuitsOf(reloader.current.scanners, guards),
   })
+  if (shared) metrics.watchRedis(shared)
   const guards = openScanGuards(log, options.scanRetryMs)
-  const memory = openMemory(options, metrics, stack)
+  const memory = openMemory(options, { shared, metrics }, stack)
   const fixed = { hostname, quarantine, reinjector, ...(ledger && { ledger }) }
   const scanAllWith = (failures?: number): ScanAll => memory.scanAllWith(guards.scanWith(failures))
   const partsOf = (from: ReloadableOptions): MessageParts => messageParts(from, { ...fixed, scanAllWith })
-  const closing = closeScanners(log)
-  const parts = new PartsInUse(partsOf(options), ({ scanners, names }) => {
-    closing.close(scanners)
-    for (const name of names) metrics.forgetScans(name)
-  })
-  stack.push(async () => {
-    closing.close(parts.end())
-    await closing.done()
-  })
+  const { closing, parts } = useParts(partsOf(options), { log, metrics }, stack)
   const intake: Intake = createIntake({
     spool,
     spoolFails: folders.spoolFails,
@@ -213,6 +209,35 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   return { intake, readiness, metrics, reloader }
 }
 
+/** The parts of the first messages; their scanners are closed with the last message that uses them. */
+function useParts(
+  first: MessageParts,
+  { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
+  stack: ReleaseStack,
+): { readonly closing: ScannerCloser; readonly parts: PartsInUse } {
+  const closing = closeScanners(log)
+  const parts = new PartsInUse(first, ({ scanners, names }) => {
+    closing.close(scanners)
+    for (const name of names) metrics.forgetScans(name)
+  })
+  stack.push(async () => {
+    closing.close(parts.end())
+    await closing.done()
+  })
+  return { closing, parts }
+}
+
+/** What is kept beyond one message, in folders and in Redis; asked for nothing before everything is open. */
+async function openStores(
+  options: DaemonOptions,
+  stack: ReleaseStack,
+  { wantsContent, deadlineMs }: { readonly wantsContent: () => boolean; readonly deadlineMs: () => number },
+): Promise<Folders & { readonly shared?: SharedMemory }> {
+  const shared = options.redis && openSharedMemory(options.redis, options.log, stack)
+  const beside = shared?.ledgerBeside(options, deadlineMs)
+  return { ...(await openFolders({ ...options, wantsContent }, stack, beside)), ...(shared && { shared }) }
+}
+
 function circuitsOf(
   scanners: readonly ConfiguredScanner[],
   { breakers }: DaemonGuards,
@@ -223,10 +248,14 @@ function circuitsOf(
 /** For the question what an engine has loaded: it is quick, or of no use. */
 const LOADED_MS = 1000
 
-function openMemory(options: DaemonOptions, metrics: Metrics, stack: ReleaseStack): DaemonMemory {
+function openMemory(
+  options: DaemonOptions,
+  { shared, metrics }: { readonly shared: SharedMemory | undefined; readonly metrics: Metrics },
+  stack: ReleaseStack,
+): DaemonMemory {
   const memory = openScanMemory({
     limits: options.cache,
-    ...(options.sharedVerdicts && { shared: options.sharedVerdicts }),
+    ...(shared && { shared }),
     timeoutMs: Math.min(LOADED_MS, options.versionIntervalMs),
     count: (scanner, result) => metrics.lookup(scanner, result),
   })
@@ -253,8 +282,13 @@ function messageParts(
   }
 }
 
+interface ScannerCloser {
+  close(scanners: readonly Scanner[]): void
+  done(): Promise<void>
+}
+
 /** Closes scanners in the background; one that cannot be closed is told of, and nothing else. */
-function closeScanners(log: Log): { close(scanners: readonly Scanner[]): void; done(): Promise<void> } {
+function closeScanners(log: Log): ScannerCloser {
   const running = new Set<Promise<void>>()
   const closeOne = async (scanner: Scanner): Promise<void> => {
     try {

@@ -24,11 +24,19 @@ interface FolderOptions {
   readonly log: Log
 }
 
-/** @throws FilterError E_SPOOL, E_QUARANTINE, E_LEDGER when one cannot be used */
-export async function openFolders(options: FolderOptions, stack: ReleaseStack): Promise<Folders> {
+/**
+ * @param shared where what was done is remembered too; absent: in the folder alone
+ * @throws FilterError E_SPOOL, E_QUARANTINE, E_LEDGER when one cannot be used
+ */
+export async function openFolders(
+  options: FolderOptions,
+  stack: ReleaseStack,
+  shared?: (own: Ledger) => Ledger,
+): Promise<Folders> {
   const spool = createSpool({ ...options.spool, wantsContent: options.wantsContent })
   const quarantine = createFileStore(options.quarantineDirectory)
-  const ledger = options.ledger && createFileLedger(options.ledger)
+  const own = options.ledger && createFileLedger(options.ledger)
+  const ledger = own && shared ? shared(own) : own
   await Promise.all([spool.prepare(), quarantine.prepare()])
   if (ledger) await openLedger(ledger, options.log, stack)
   const watched = watchSpool(spool)

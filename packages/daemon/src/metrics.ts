@@ -195,6 +195,26 @@ export class Metrics {
     this.#reloadSuccess.setToCurrentTime()
   }
 
+  /** Tells of Redis from here on; where none is configured there is nothing to tell. */
+  watchRedis({ isUp, oddValues }: { readonly isUp: () => boolean; readonly oddValues: () => number }): void {
+    new Gauge({
+      name: 'ecluse_redis_up',
+      help: 'Whether Redis answered last; mail goes on without it.',
+      registers: this.#registers,
+      collect() {
+        this.set(isUp() ? 1 : 0)
+      },
+    })
+    new Gauge({
+      name: 'ecluse_redis_odd_values',
+      help: 'Values in Redis since the start that were not ours: cut, forged, or mixed up.',
+      registers: this.#registers,
+      collect() {
+        this.set(oddValues())
+      },
+    })
+  }
+
   refused(reason: Refusal, count = 1): void {
     this.#refusals.inc({ reason }, count)
   }

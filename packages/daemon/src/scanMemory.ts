@@ -31,7 +31,7 @@ export interface DaemonMemoryOptions {
 }
 
 /** A memory that instances share. */
-export interface SharedVerdicts {
+interface SharedVerdicts {
   readonly cache: SharedCache
   /** Known to these instances alone; absent: whoever can write to the cache is believed. */
   readonly secret?: string

@@ -49,7 +49,7 @@ export function formatRecord({ key, at, items }: LedgerRecord): Buffer[] {
   let parts: string[] = []
   let length = 0
   for (const item of items) {
-    const text = JSON.stringify(itemFields(item))
+    const text = formatItem(item)
     if (parts.length > 0 && length + text.length > LINE_TEXT_LENGTH) {
       lines.push(formatLine(`${head}[${parts.join(',')}]`))
       parts = []
@@ -87,7 +87,7 @@ export function readRecord(bytes: Buffer): LedgerRecord | undefined {
   if (head === undefined) return undefined
   const fields = parseJson(bytes.subarray(ITEMS_START).toString())
   if (!Array.isArray(fields)) return undefined
-  const items = fields.map(readItem)
+  const items = fields.map(itemOf)
   if (!items.every((item) => item !== undefined)) return undefined
   return { ...head, items }
 }
@@ -101,6 +101,16 @@ function parseJson(text: string): unknown {
   }
 }
 
+/** An item as JSON, in ASCII but for what is well-formed: lone surrogates are escaped. */
+export function formatItem(item: LedgerItem): string {
+  return JSON.stringify(itemFields(item))
+}
+
+/** The inverse of {@link formatItem}; absent: it is damaged, or says what we do not know. */
+export function readItem(text: string): LedgerItem | undefined {
+  return itemOf(parseJson(text))
+}
+
 function itemFields({ recipient, result, reservedId }: LedgerItem): unknown[] {
   if (result === undefined) return [recipient, reservedId]
   const { reply, outcome, queuedAs, category } = result
@@ -109,7 +119,7 @@ function itemFields({ recipient, result, reservedId }: LedgerItem): unknown[] {
   return queuedAs === undefined ? fields : [...fields, queuedAs]
 }
 
-function readItem(fields: unknown): LedgerItem | undefined {
+function itemOf(fields: unknown): LedgerItem | undefined {
   if (!Array.isArray(fields)) return undefined
   const [recipient, second, ...rest] = fields as unknown[]
   if (typeof recipient !== 'string') return undefined

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { VERDICT_INPUTS, type Client, type MessageContent, type ScanRequest } from '@ecluse/core'
 import { envelope } from '../test/sample.ts'
-import { verdictKeyPattern, verdictPlace, type VerdictSource } from './verdictKey.ts'
+import { verdictPlace, type VerdictSource } from './verdictKey.ts'
 
 const DIGEST = 'ab'.repeat(32)
 
@@ -150,24 +150,3 @@ function sameTold(one: Told, other: Told): boolean {
     ])
   return parts(one) === parts(other)
 }
-
-describe('the pattern for keys', () => {
-  test.each([
-    [{}, 'ecluse:v1:*:*:*:*'],
-    [{ scanner: 'clamav' }, 'ecluse:v1:clamav:*:*:*'],
-    [{ digest: DIGEST }, `ecluse:v1:*:*:*:${DIGEST}*`],
-    [{ scanner: 'a-b_C', digest: DIGEST }, `ecluse:v1:a-b_C:*:*:${DIGEST}*`],
-  ])('%j', (which, pattern) => {
-    expect(verdictKeyPattern(which)).toBe(pattern)
-  })
-
-  test.each([
-    { scanner: 'a*' },
-    { scanner: 'a:b' },
-    { scanner: '' },
-    { digest: 'AB'.repeat(32) },
-    { digest: '*' },
-  ])('no other pattern comes in by %j', (which) => {
-    expect(() => verdictKeyPattern(which)).toThrow(TypeError)
-  })
-})

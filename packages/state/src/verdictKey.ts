@@ -46,21 +46,6 @@ export function verdictPlace(source: VerdictSource, request: ScanRequest): Verdi
   }
 }
 
-/**
- * A pattern of Redis (SCAN MATCH) for the keys of one scanner, of one content, or for all.
- *
- * @param which `scanner` as in {@link VerdictSource}; `digest` is hexadecimal, that of `Message.content`
- * @throws TypeError for anything else, since it would be a pattern itself
- */
-export function verdictKeyPattern(
-  which: { readonly scanner?: string; readonly digest?: string } = {},
-): string {
-  const { scanner = '*', digest: of = '' } = which
-  if (!/^(?:\*|[A-Za-z0-9_-]{1,40})$/.test(scanner)) throw new TypeError('not the name of a scanner')
-  if (!/^(?:[0-9a-f]{64})?$/.test(of)) throw new TypeError('not a SHA-256 in hexadecimal')
-  return `${PREFIX}:${scanner}:*:*:${of}*`
-}
-
 /** What a scanner may be told, each in a form that cannot be mistaken for another one. */
 const TOLD: Readonly<Record<Exclude<VerdictInput, 'content'>, (request: ScanRequest) => readonly unknown[]>> =
   {

@@ -4,6 +4,7 @@ import { checkDaemon } from '../doctor/daemonHttp.ts'
 import { checkNextHop } from '../doctor/checkNextHop.ts'
 import { checkPlaces } from '../doctor/checkPlaces.ts'
 import { checkPostfix, type PostfixReport } from '../doctor/checkPostfix.ts'
+import { checkRedis } from '../doctor/checkRedis.ts'
 import { checkScanners } from '../doctor/checkScanners.ts'
 import { programFolders } from '../doctor/postconf.ts'
 import { frontAddress, probe } from '../doctor/probe.ts'
@@ -16,7 +17,8 @@ import { configuredScanners, reinjectOptions } from '../wiring.ts'
 export const doctor: Command = {
   name: 'doctor',
   usage: '--config FILE [--postfix DIR] [--probe ADDRESS [--sender ADDRESS] [--submit HOST:PORT]] [--json]',
-  summary: 'Asks scanners, folders, daemon, 10025 and Postfix, and says what does not fit, with the cure.',
+  summary:
+    'Asks scanners, folders, Redis, daemon, 10025 and Postfix, and says what does not fit, with the cure.',
   options: {
     config: CONFIG_OPTION,
     postfix: { type: 'string', doc: 'The folder of main.cf; absent: the one that Postfix uses itself.' },
@@ -71,6 +73,7 @@ async function* examine(
   yield configured
   yield await checkScanners(configuredScanners(config), config, Date.now())
   yield await checkPlaces(config)
+  yield await checkRedis(config)
   yield [await checkDaemon(config.http.address)]
   yield await checkNextHop(config, await reinjectOptions(config.reinject, config.hostname))
   const report = await checkPostfix(config, {

@@ -15,6 +15,7 @@ import { samples, type Sample, type SampleRecipient } from '@ecluse/fixtures/sam
 import { createReinjector, type Reinjector } from '@ecluse/mail'
 import { SCANNER_KINDS } from '@ecluse/scanners'
 import { daemonOptions } from '../wiring.ts'
+import { findRedis } from './redis.ts'
 import { demoScanner, findScanners } from './scanners.ts'
 import { firstFree, startSink, type Sink } from './sink.ts'
 import { formatTable } from './table.ts'
@@ -43,7 +44,7 @@ export async function startDemo({ directory, write }: DemoOptions): Promise<Demo
   await Promise.all(
     [config.spool, config.quarantine].map((place) => mkdir(place.directory, { recursive: true })),
   )
-  const found = await findScanners()
+  const [found, redis] = await Promise.all([findScanners(), findRedis()])
   const records: MessageRecord[] = []
   const log = collectingLog(records)
   const sink = await startSink(RE_ENTRY, join(directory, 'mail'), config.hostname)
@@ -59,6 +60,7 @@ export async function startDemo({ directory, write }: DemoOptions): Promise<Demo
     const options = {
       ...wired,
       scanners: [...found.map(({ configured }) => configured), demoScanner('test', {})],
+      ...(redis && { redis: { ...redis.options, ledger: true } }),
     }
     const [receiver] = options.receivers
     if (!receiver) throw new TypeError('no listener')
@@ -73,6 +75,7 @@ export async function startDemo({ directory, write }: DemoOptions): Promise<Demo
   }
   for (const { configured, version, where } of found)
     write(`found    ${configured.kind} ${where} (${version.engine})\n`)
+  if (redis) write(`found    redis ${redis.where} (${redis.version}), used under ${redis.options.prefix}\n`)
   if (found.length === 0) write('found    no scanner on this machine\n')
   write('built-in test scanner: EICAR is a virus, GTUBE and ECLUSE-TEST-SCORE=N are spam\n')
   for (const address of daemon.addresses) write(`listens  ${address}\n`)

@@ -14,7 +14,6 @@ export async function checkPlaces(config: Config): Promise<Diagnosis[]> {
     ...(await checkFolder('quarantine', quarantine.directory, least)),
     ...(await checkFolder('spool', spool.directory, least)),
     ...(await checkFolder('ledger', ledger.directory, least)),
-    ...unusedRedis(config),
   ]
 }
 
@@ -46,9 +45,4 @@ function asked(uid: number): string {
 
 function mebibytes(bytes: number): string {
   return `${Math.floor(bytes / (1024 * 1024))} MiB`
-}
-
-/** Redis is asked only where something depends on it. */
-function unusedRedis({ redis }: Config): Diagnosis[] {
-  return redis === undefined ? [] : [well('redis', 'not asked: redis has no effect in this version')]
 }

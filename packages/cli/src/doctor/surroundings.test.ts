@@ -75,7 +75,6 @@ describe('folders', () => {
       quarantine: { directory: quarantine },
       spool: { directory: spool },
       limits: { messageSize: '64KiB' },
-      redis: { url: 'redis://127.0.0.1:1/0' },
     })
 
   test('that can be written are well, and stay as they are', async () => {
@@ -109,11 +108,6 @@ describe('folders', () => {
   test('that of the ledger is looked at too', async () => {
     const missing = join(present, 'none')
     expect(complaints(await checkPlaces(places(directory, missing)))).toEqual(['✗ ledger'])
-  })
-
-  test('Redis is not asked, and that is said', async () => {
-    const [redis] = (await checkPlaces(places(directory))).filter(({ check }) => check === 'redis')
-    expect(redis?.detail).toContain('no effect')
   })
 })
 
