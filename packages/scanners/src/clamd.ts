@@ -26,7 +26,7 @@ import {
   type ScannerVersion,
   type Verdict,
 } from '@ecluse/core'
-import { clamdLoaded } from './clamdLoaded.ts'
+import { BRIEF_QUESTION, clamdLoaded } from './clamdLoaded.ts'
 import { ClamdSessions, instream } from './clamdSession.ts'
 import { abortFailure, lostError, protocolError, scannerFailure } from './failure.ts'
 
@@ -46,8 +46,8 @@ export const clamd = scannerKind({
   create(name, options) {
     const where = `${name}: ${formatAddress(options.address)}`
     const client = createScanner(options.address)
-    const askLoaded = clamdLoaded(options.address, options.databaseDirectory)
     const sessions = new ClamdSessions(options.address)
+    const askLoaded = clamdLoaded(options.address, sessions, options.databaseDirectory)
     const send = async (message: Message, signal: AbortSignal): Promise<string> => {
       if (!message.bytes) return await client.scanStream(message.open(), { signal })
       const reply = sessions.known ? await sessions.ask(instream(message.bytes), signal) : undefined
@@ -69,7 +69,7 @@ export const clamd = scannerKind({
       async version(signal) {
         if (signal.aborted) throw abortFailure(where, signal)
         try {
-          const reply = await sessions.ask([VERSION], signal)
+          const reply = await sessions.ask([BRIEF_QUESTION], signal)
           return readVersion(reply ?? (await version(options.address, undefined, { signal })))
         } catch (cause) {
           throw scannerFailure(where, cause, signal)
@@ -89,8 +89,6 @@ export const clamd = scannerKind({
     }
   },
 })
-
-const VERSION = Buffer.from('zVERSION\0')
 
 const SIZE_LIMIT = 'INSTREAM size limit exceeded. ERROR'
 

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FilterError, type LoadedSignatures } from '@ecluse/core'
 import { clamdFiles } from './clamdDatabase.ts'
+import { ClamdSessions } from './clamdSession.ts'
 import { clamdLoaded, readWords, settling } from './clamdLoaded.ts'
 
-const words = (text: string) => readWords(Buffer.from(text, 'latin1'))
 /** As ClamAV 1.4.3 answers. */
 const STATS =
   '2: POOLS: 1\n\nSTATE: VALID PRIMARY\nTHREADS: live 1  idle 0 max 10 idle-timeout 30\nQUEUE: 0 items\n\tSTATS 0.000024 \n\nMEMSTATS: heap N/A mmap N/A used N/A free N/A releasable N/A pools 1 pools_used 5.885M pools_total 5.968M\nEND\0'
@@ -22,13 +22,13 @@ describe('what clamd says of itself', () => {
     [`1: ClamAV 1.4.3\0${STATS}`, { version: 'ClamAV 1.4.3', memory: '5.885M pools_total 5.968M' }],
     ['1: ClamAV 1.4.3\x002: MEMSTATS: heap N/A pools N/A\nEND\0', { version: 'ClamAV 1.4.3' }],
   ])('%j', (reply, expected) => {
-    expect(words(reply)).toEqual(expected)
+    expect(readWords(reply)).toEqual(expected)
   })
 
   test.each(['', 'ClamAV 1.4.3', 'UNKNOWN COMMAND\0', '2: POOLS: 1\0', `ClamAV ${'x'.repeat(201)}\0`])(
     '%j is no answer',
     (reply) => {
-      expect(() => words(reply)).toThrow(FilterError)
+      expect(() => readWords(reply)).toThrow(FilterError)
     },
   )
 })
@@ -130,7 +130,8 @@ describe('the files of its signatures', () => {
       })
     })
     const open = (): (() => Promise<LoadedSignatures>) => {
-      const ask = clamdLoaded({ path: join(directory, 'clamd.sock') }, directory)
+      const address = { path: join(directory, 'clamd.sock') }
+      const ask = clamdLoaded(address, new ClamdSessions(address), directory)
       return async () => await ask(new AbortController().signal)
     }
 
@@ -155,7 +156,8 @@ describe('the files of its signatures', () => {
     })
 
     test('one that is not there is a failure', async () => {
-      const ask = clamdLoaded({ path: join(directory, 'nobody') }, directory)
+      const address = { path: join(directory, 'nobody') }
+      const ask = clamdLoaded(address, new ClamdSessions(address), directory)
       await expect(ask(new AbortController().signal)).rejects.toMatchObject({ code: 'ENOENT' })
     })
   })

@@ -1,10 +1,11 @@
 import type { Address, LoadedSignatures } from '@ecluse/core'
 import { clamdFiles, type ClamdFiles } from './clamdDatabase.ts'
+import type { ClamdSessions } from './clamdSession.ts'
 import { exchange } from './exchange.ts'
 import { protocolError } from './failure.ts'
 
 /** Whose files are calm: its version says the rest. */
-const BRIEF_QUESTION = Buffer.from('zVERSION\0')
+export const BRIEF_QUESTION = Buffer.from('zVERSION\0')
 /** In one connection and one write: what clamd is, and how much memory its signatures take. */
 const FULL_QUESTION = Buffer.from('zIDSESSION\0zVERSION\0zSTATS\0zEND\0')
 const MAX_REPLY_BYTES = 256 * 1024
@@ -26,10 +27,12 @@ export interface ClamdWords {
  * be seen, and mostly in the memory that clamd has for signatures. A changed file is not loaded yet: until clamd says
  * another version or amount, was started later, or 15 minutes are over, its answers are those of before or of after.
  *
+ * @param sessions where the brief question is asked, when clamd knows them
  * @param directory of its signatures; absent: they are looked for on this host
  */
 export function clamdLoaded(
   address: Address,
+  sessions: ClamdSessions,
   directory?: string,
 ): (signal: AbortSignal) => Promise<LoadedSignatures> {
   const look = clamdFiles(address, directory)
@@ -39,8 +42,11 @@ export function clamdLoaded(
     // Files first: what changes behind them is seen the next time.
     const files = await look()
     const isCalm = files !== undefined && files.state === calm
+    const reply = isCalm && sessions.known ? await sessions.ask([BRIEF_QUESTION], signal) : undefined
     const head = isCalm ? BRIEF_QUESTION : FULL_QUESTION
-    const words = readWords(await exchange({ address, head, maxReplyBytes: MAX_REPLY_BYTES }, signal))
+    const words = readWords(
+      reply ?? (await exchange({ address, head, maxReplyBytes: MAX_REPLY_BYTES }, signal)).toString('latin1'),
+    )
     if (!files) {
       // Of signatures that nobody knows the version of, it cannot be told when they change.
       return { state: JSON.stringify([words.version, words.memory]), isCertain: isVersioned(words) }
@@ -52,11 +58,10 @@ export function clamdLoaded(
 }
 
 /** @throws FilterError E_SCANNER_PROTOCOL: no version */
-export function readWords(reply: Buffer): ClamdWords {
-  const text = reply.toString('latin1')
-  const version = /^(?:1: )?(ClamAV [^\0]{1,200})\0/.exec(text)?.[1]
+export function readWords(reply: string): ClamdWords {
+  const version = /^(?:1: )?(ClamAV [^\0]{1,200})\0/.exec(reply)?.[1]
   if (version === undefined) throw protocolError('clamd: no version')
-  const memory = /\bpools_used (\S{1,40} pools_total \S{1,40})/.exec(text)?.[1]
+  const memory = /\bpools_used (\S{1,40} pools_total \S{1,40})/.exec(reply)?.[1]
   return { version, ...(memory !== undefined && { memory }) }
 }
 
