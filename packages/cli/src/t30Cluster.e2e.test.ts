@@ -130,7 +130,7 @@ describeWith({ describe, beforeAll }, 'haproxy')('two instances behind HAProxy',
     expect(survivor.messages().length).toBeGreaterThanOrEqual(200 - 10)
   }, 180_000)
 
-  test('one that is stopped under load refuses nobody but at MAIL or before it, by 421', async () => {
+  test('one that is stopped under load refuses nobody after MAIL', async () => {
     const mails = Array.from({ length: 300 }, (_, number) => faultMail(`D${number}`, 'delivered'))
     const [leaving, staying] = instances as [EcluseService, EcluseService]
     const surprises: string[] = []
@@ -142,9 +142,9 @@ describeWith({ describe, beforeAll }, 'haproxy')('two instances behind HAProxy',
       for (let tries = 0; !(await bring(mail, surprises)) && tries < 100; tries++);
     })
     expect(await stopped).toBe(0)
-    expect(
-      surprises.filter((surprise) => !/^421 4\.3\.2 .* (?:before|to) (?:MAIL|XFORWARD)$/.test(surprise)),
-    ).toEqual([])
+    // What the kernel has taken for us when we stop listening is closed by it: nothing has been said there.
+    const harmless = /^(?:421 4\.3\.2 .* (?:as greeting|to (?:LHLO|XFORWARD|MAIL))|closed as greeting)$/
+    expect(surprises.filter((surprise) => !harmless.test(surprise))).toEqual([])
     const { copies, pairs } = countCopies(sink)
     expect(mails.map(({ data, recipients }) => copies(bodyDigest(data), recipients[0] ?? ''))).toEqual(
       mails.map(() => 1),
@@ -188,9 +188,9 @@ async function bring(
     return false
   }
   try {
-    if (!(await hears('220', 'before MAIL'))) return false
+    if (!(await hears('220', 'as greeting'))) return false
     client.send('LHLO mail.example.org\r\n')
-    if (!(await hears('250', 'before MAIL'))) return false
+    if (!(await hears('250', 'to LHLO'))) return false
     const rcpts = recipients.map((address) => `RCPT TO:<${address}>\r\n`)
     client.send(`XFORWARD IDENT=${queueId}\r\nMAIL FROM:<${mailFrom}>\r\n${rcpts.join('')}DATA\r\n`)
     for (const command of ['XFORWARD', 'MAIL']) {
