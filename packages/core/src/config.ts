@@ -16,7 +16,7 @@ import {
   spoolSection,
 } from './configSections.ts'
 import { cacheSection } from './configCache.ts'
-import { noticesSection } from './configNotices.ts'
+import { noticesSection, type NoticesConfig } from './configNotices.ts'
 import { redisSection } from './configRedis.ts'
 import { policyList, senderList } from './configLists.ts'
 import { policySection } from './configPolicy.ts'
@@ -62,8 +62,7 @@ export interface Config {
   readonly redis?: { readonly url: string }
   /** Read, without effect. */
   readonly cache?: CacheConfig
-  /** Read, without effect. */
-  readonly notices?: { readonly admin: string }
+  readonly notices: NoticesConfig
 }
 
 /** An overlay of the policy. Lists hold entries as the file has them: `file:PATH` is a file of entries. */
@@ -269,7 +268,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
       .prefault('X-Ecluse-Alert'),
     redis: redisSection().exactOptional(),
     cache: cacheSection().exactOptional(),
-    notices: noticesSection().exactOptional(),
+    notices: noticesSection().prefault({}),
   })
     .superRefine(nestDeadlines)
     .superRefine(separatePlaces)

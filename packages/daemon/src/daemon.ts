@@ -16,6 +16,8 @@ import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { watchReadiness, type Readiness } from './readiness.ts'
+import type { NoticeOptions, NotifierParts } from './noticeOutbox.ts'
+import { createNotifier, type Notifier } from './notify.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
 import type { PipelineParts } from './pipeline.ts'
 import { ReleaseStack } from './releaseStack.ts'
@@ -34,6 +36,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly versionIntervalMs: number
   /** How long a scanner that cannot be connected to is given before it is tried once more. */
   readonly scanRetryMs: number
+  /** Absent: nobody is told anything by mail. */
+  readonly notices?: NoticeOptions
   /** Absent: no HTTP. */
   readonly http?: Address
   readonly log: Log
@@ -155,7 +159,9 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
       new Map(reloader.current.scanners.map((scanner) => [scanner.name, guards.breakers.isOpen(scanner)])),
   })
   const guards = openScanGuards(log, options.scanRetryMs)
-  const fixed = { hostname, quarantine, reinjector, ...(ledger && { ledger }) }
+  const sending = { hostname, reinjector, ...(ledger && { ledger }) }
+  const notifier = openNotifier(options, { ...sending, log, count: (...of) => metrics.notice(...of) }, stack)
+  const fixed = { quarantine, ...sending, ...(notifier && { notifier }) }
   const partsOf = (from: ReloadableOptions): MessageParts => messageParts(from, fixed, guards)
   const closing = closeScanners(log)
   const parts = new PartsInUse(partsOf(options), ({ scanners, names }) => {
@@ -196,6 +202,18 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
   })
   await readiness.ask()
   return { intake, readiness, metrics, reloader }
+}
+
+/** What still waits is sent at the end, as long as nobody is held up by it. */
+function openNotifier(
+  { notices, drainMs }: DaemonOptions,
+  parts: NotifierParts,
+  stack: ReleaseStack,
+): Notifier | undefined {
+  if (!notices) return undefined
+  const notifier = createNotifier(notices, parts)
+  stack.push(() => notifier.close(AbortSignal.timeout(Math.min(LEAVE_MS, drainMs))))
+  return notifier
 }
 
 /** Field by field: at the start `from` is all of the daemon's options. */
