@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { choice, count, flag, path, section } from './schema.ts'
 
 /** Languages that there are texts for. */
-export const NOTICE_LANGUAGES = ['en', 'fr'] as const
+const NOTICE_LANGUAGES = ['en', 'fr'] as const
 export type NoticeLanguage = (typeof NOTICE_LANGUAGES)[number]
 
 /** Who is told what by mail. */

@@ -19,15 +19,7 @@ export type NoticeKind = (typeof NOTICE_KINDS)[number]
  * `held`: in the next digest; `limited`: over the budget; `dropped`: too many wait; `repeated`: an earlier try has sent
  * it; `suppressed`: a bounce that nobody may get.
  */
-export const NOTICE_RESULTS = [
-  'sent',
-  'failed',
-  'held',
-  'limited',
-  'dropped',
-  'repeated',
-  'suppressed',
-] as const
+const NOTICE_RESULTS = ['sent', 'failed', 'held', 'limited', 'dropped', 'repeated', 'suppressed'] as const
 export type NoticeResult = (typeof NOTICE_RESULTS)[number]
 
 /** What the configuration says of notices. */

@@ -3,6 +3,7 @@ import { headerField } from './header.ts'
 import {
   composed,
   noticeHeader,
+  noticeSubject,
   noticeValues,
   type ComposedNotice,
   type NoticeMessage,
@@ -40,14 +41,23 @@ export async function composeDsn(sender: NoticeSender, request: DsnRequest): Pro
   const { envelope, about, message, date } = request
   const to = envelope.mailFrom
   const { subject, text } = sender.templates.kinds.dsn
-  const values = noticeValues(sender, { to, messages: [message] })
+  const recipients = about.map(({ recipient, category, destiny }) => {
+    return { address: recipient.address, category, destiny }
+  })
+  const values = noticeValues(sender, { to, messages: [{ ...message, recipients }] })
   const international = ![to, ...about.map(({ recipient }) => recipient.address)].every((of) =>
     ASCII.test(of),
   )
-  const asIs = (value: string): string => value
   const { default: MimeNode } = await import('nodemailer/lib/mime-node')
   const id = `${message.id}.dsn`
-  const { headers, from, messageId, baseBoundary, newline } = noticeHeader(sender, {
+  const {
+    headers,
+    from,
+    to: addressee,
+    messageId,
+    baseBoundary,
+    newline,
+  } = noticeHeader(sender, {
     to,
     date,
     id,
@@ -62,22 +72,19 @@ export async function composeDsn(sender: NoticeSender, request: DsnRequest): Pro
   })
   root.setHeader({
     From: from,
+    To: addressee,
     ...headers,
-    Subject: plainLine(subject.render(values, asIs), 200),
+    Subject: noticeSubject(subject, values),
     Date: formatDate(date),
     'Message-ID': messageId,
     ...references(request.header),
   })
-  root.createChild('text/plain; charset=utf-8').setContent(text.render(values, asIs))
+  root.createChild('text/plain; charset=utf-8').setContent(text.render(values, (value) => value))
   const status = deliveryStatus(sender.hostname, { ...request, international })
   root
     .createChild(international ? 'message/global-delivery-status' : 'message/delivery-status')
     .setContent(Buffer.from(status, 'utf8'))
-  const returned = returnedPart(request, international)
-  root
-    .createChild(returned.type)
-    .setHeader('Content-Transfer-Encoding', returned.encoding)
-    .setContent(returned.bytes)
+  root.createChild().setRaw(returnedPart(request, international))
   return { ...composed(await root.build(), to), smtpUtf8: international }
 }
 
@@ -88,25 +95,37 @@ function references(header: Buffer): Record<string, string> {
   return { 'In-Reply-To': id, References: id }
 }
 
-interface Returned {
-  readonly type: string
-  readonly encoding: string
-  readonly bytes: Buffer
+/** The third part of RFC 6522 section 3, with its header: the bytes are those of the message, or quoted-printable. */
+function returnedPart({ envelope, header, bytes }: DsnRequest, international: boolean): Buffer {
+  const whole = envelope.ret === 'FULL' && bytes !== undefined
+  const content = whole ? bytes : cutHeader(header)
+  const plain = isSevenBit(content)
+  // No encoding may lie around a message (RFC 2046 section 5.2.1), and headers of RFC 6532 need none.
+  const quoted = !whole && !international && !plain
+  const encoding = quoted ? 'quoted-printable' : plain ? '7bit' : '8bit'
+  const [ascii, utf8] = whole
+    ? ['message/rfc822', 'message/global']
+    : ['text/rfc822-headers', 'message/global-headers']
+  const type = international ? utf8 : ascii
+  const head = `Content-Type: ${type}\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n`
+  return Buffer.concat([Buffer.from(head), quoted ? Buffer.from(quotedPrintable(content)) : content])
 }
 
-/** RFC 6522 section 3, its third part. */
-function returnedPart({ envelope, header, bytes }: DsnRequest, international: boolean): Returned {
-  if (envelope.ret === 'FULL' && bytes) {
-    const encoding = isSevenBit(bytes) ? '7bit' : '8bit'
-    return { type: international ? 'message/global' : 'message/rfc822', encoding, bytes }
-  }
-  const part = cutHeader(header)
-  if (international) return { type: 'message/global-headers', encoding: '8bit', bytes: part }
-  return {
-    type: 'text/rfc822-headers',
-    encoding: isSevenBit(part) ? '7bit' : 'quoted-printable',
-    bytes: part,
-  }
+/** RFC 2045 section 6.7, line by line; the line ends stay. */
+function quotedPrintable(bytes: Buffer): string {
+  return bytes
+    .toString('latin1')
+    .split('\r\n')
+    .map((line) => {
+      const encoded = line.replace(/[^\x20-\x3c\x3e-\x7e]| $/g, hexEscape)
+      // An escape is never split: 24 of them are 72 characters.
+      return (encoded.match(/(?:=[0-9A-F]{2}|[^=]){1,24}/g) ?? []).join('=\r\n')
+    })
+    .join('\r\n')
+}
+
+function hexEscape(character: string): string {
+  return `=${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
 }
 
 /** RFC 2045 section 2.7: ASCII without NUL, in lines of at most 998. */
@@ -126,7 +145,7 @@ function cutHeader(header: Buffer): Buffer {
  * The fields of RFC 3464 section 2: one block for the message, then one for each recipient, an empty line between them.
  * ASCII, but for addresses where it is `international` (RFC 6533 section 3).
  */
-export function deliveryStatus(
+function deliveryStatus(
   hostname: string,
   {
     envelope,

@@ -5,7 +5,7 @@ import type { NoticeTemplates, NoticeTextKind } from './noticeTemplates.ts'
 import { NOTICE_WORDS, type NoticeWords } from './noticeWords.ts'
 import type { OutgoingMessage } from './outgoing.ts'
 import { plainLine } from './plainLine.ts'
-import { escapeHtml, type TemplateValues } from './template.ts'
+import { escapeHtml, type Template, type TemplateValues } from './template.ts'
 
 /** A message that a notice tells of. Every string of it may be hostile. */
 export interface NoticeMessage {
@@ -78,7 +78,7 @@ export async function composeNotice(sender: NoticeSender, request: NoticeRequest
   const { default: MailComposer } = await import('nodemailer/lib/mail-composer')
   const composer = new MailComposer({
     ...noticeHeader(sender, { to, date, id, submitted: 'auto-generated' }),
-    subject: plainLine(subject.render(values, asIs), 200),
+    subject: noticeSubject(subject, values),
     text: withoutGaps(text.render(values, asIs)),
     ...(html && { html: html.render(values, escapeHtml) }),
     textEncoding: 'Q',
@@ -90,6 +90,14 @@ export async function composeNotice(sender: NoticeSender, request: NoticeRequest
 }
 
 const asIs = (text: string): string => text
+
+/**
+ * The subject of a notice. What a stranger wrote must not be read as an encoded word (RFC 2047 section 2): it could hide
+ * line ends that every check of plain text passes over.
+ */
+export function noticeSubject(template: Template, values: TemplateValues): string {
+  return plainLine(template.render(values, asIs), 200).replaceAll('=?', '= ?')
+}
 
 /** Sections that are left out leave empty lines. */
 function withoutGaps(text: string): string {
@@ -103,9 +111,8 @@ export function noticeHeader(
 ) {
   const baseBoundary = createHash('sha256').update(id).digest('hex').slice(0, 24)
   return {
-    // Prepared: nothing reads it as a list of addresses, or rewrites it.
+    to: { name: '', address: to },
     headers: {
-      To: { prepared: true, value: `<${to}>` },
       'Auto-Submitted': submitted,
       'Content-Language': templates.language,
     },

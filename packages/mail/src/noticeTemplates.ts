@@ -8,7 +8,7 @@ export const NOTICE_TEXTS = ['admin', 'recipients', 'sender', 'dsn'] as const
 export type NoticeTextKind = (typeof NOTICE_TEXTS)[number]
 
 /** The texts of one kind. */
-export interface NoticeTemplate {
+interface NoticeTemplate {
   readonly subject: Template
   readonly text: Template
   /** Absent: the notice is plain text only. */
