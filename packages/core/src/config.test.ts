@@ -91,6 +91,10 @@ describe('rules between keys', () => {
       'quarantine.directory: expected a folder apart from spool.directory',
     ],
     [
+      { ledger: { ttl: '23h' }, notices: { recipients: true } },
+      'ledger.ttl: expected at least 1d with notices.recipients',
+    ],
+    [
       { ledger: { directory: '/var/spool/ecluse' } },
       'ledger.directory: expected a folder apart from spool.directory',
     ],

@@ -3,7 +3,13 @@ import type { Address } from './address.ts'
 import type { MailProtocol } from './envelope.ts'
 import type { Policy, PolicyOverlay } from './policy.ts'
 import type { OnError, ScannerKind } from './scanner.ts'
-import { knownListeners, knownScanners, nestDeadlines, separatePlaces } from './configRules.ts'
+import {
+  digestsRemembered,
+  knownListeners,
+  knownScanners,
+  nestDeadlines,
+  separatePlaces,
+} from './configRules.ts'
 import { knownBackups } from './configBackups.ts'
 import {
   httpSection,
@@ -275,6 +281,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     .superRefine(knownScanners)
     .superRefine(knownBackups(kinds))
     .superRefine(knownListeners)
+    .superRefine(digestsRemembered)
 }
 
 function localDomainList() {

@@ -1,5 +1,5 @@
 import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
-import { formatAddress, type Address, type Scanner, type ScannerVersion } from '@ecluse/core'
+import { formatAddress, type Address, type Rules, type Scanner, type ScannerVersion } from '@ecluse/core'
 import {
   createReceiver,
   createReinjector,
@@ -22,6 +22,7 @@ import { PartsInUse, type MessageParts } from './parts.ts'
 import type { PipelineParts } from './pipeline.ts'
 import { ReleaseStack } from './releaseStack.ts'
 import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
+import { scheduleDigests, type DigestParts } from './recipientDigest.ts'
 import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
 
 export interface DaemonOptions extends ReloadableOptions {
@@ -200,6 +201,8 @@ async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<O
     abandon: (scanners) => closing.close(scanners.map(({ scanner }) => scanner)),
     count: (result) => metrics.reload(result),
   })
+  const rules = (): Rules => reloader.current.rules
+  if (notifier) openDigests({ hostname, quarantine, rules, notifier, log }, stack)
   await readiness.ask()
   return { intake, readiness, metrics, reloader }
 }
@@ -214,6 +217,13 @@ function openNotifier(
   const notifier = createNotifier(notices, parts)
   stack.push(() => notifier.close(AbortSignal.timeout(Math.min(LEAVE_MS, drainMs))))
   return notifier
+}
+
+function openDigests(parts: DigestParts, stack: ReleaseStack): void {
+  const { recipients } = parts.notifier.options
+  if (!recipients) return
+  const digests = scheduleDigests(recipients.time, parts)
+  stack.push(() => digests.close())
 }
 
 /** Field by field: at the start `from` is all of the daemon's options. */
