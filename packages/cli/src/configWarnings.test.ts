@@ -46,6 +46,10 @@ describe('of the whole', () => {
       '4:8: redis: has no effect in this version (remove it, or leave it for a later one)',
     ],
     [
+      `${ORDINARY}notices: { admin: root@example.com }\n`,
+      '4:19: notices.admin: is not in localDomains: subjects and addresses of your mail go there (use an address of your own)',
+    ],
+    [
       `${LOCAL}${KEEP}scanners: [{ kind: rspamd }, { kind: clamd, onError: pass }]\n`,
       '3:54: scanners[1].onError: no virus scanner has another onError than pass: when they fail, viruses are delivered (use tempfail for one of them)',
     ],

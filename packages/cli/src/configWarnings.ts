@@ -1,6 +1,7 @@
 import { FilterError, WITHOUT_EFFECT, type Config, type ErrorPlace, type ScannerKind } from '@ecluse/core'
 import { errorAt } from './configErrors.ts'
 import { listWarnings } from './listWarnings.ts'
+import { noticeWarnings } from './noticeWarnings.ts'
 import { policyWarnings } from './policyWarnings.ts'
 import { ruleWarnings, type RuleFacts } from './ruleWarnings.ts'
 import { firstOf, type Warning } from './warning.ts'
@@ -14,6 +15,7 @@ export function configWarnings(facts: RuleFacts, file: YamlFile): FilterError[] 
     ...scannerWarnings(config, kinds),
     ...domainWarnings(config),
     ...policyWarnings(config),
+    ...noticeWarnings(config),
     ...ruleWarnings(facts),
     ...firstOf(listWarnings(config, files), OF_ALL_LISTS),
     ...listenWarnings(config),
