@@ -32,12 +32,7 @@ test.each<[string, Record<string, unknown>, string[], string[]]>([
   ['HTTP', { http: { address: '127.0.0.1:1' } }, [], ['http']],
   ['the spool', { spool: { directory: '/s' } }, [], ['spool']],
   ['the quarantine', { quarantine: { directory: '/q', keep: '1h' } }, [], ['quarantine.directory']],
-  [
-    'what the daemon does not look at',
-    { quarantine: { keep: '1h' }, notices: { admin: 'a@example.org' } },
-    [],
-    [],
-  ],
+  ['what the daemon does not look at', { quarantine: { keep: '1h' } }, [], []],
 ])('tells what can be put in force and what needs a restart: %s', (_, input, applied, needRestart) => {
   const [before, after] = [parse({}), parse(input)]
   expect(configChanges({ started: before, inForce: before }, after)).toEqual({ applied, needRestart })

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { WITHOUT_EFFECT, type Config } from '@ecluse/core'
+import type { Config } from '@ecluse/core'
 
 /** What a new configuration changes. Names in the order of the schema. */
 export interface ConfigChanges {
@@ -34,7 +34,7 @@ const RELOADED: ReadonlySet<string> = new Set([
   'log.level',
 ])
 /** Keys that the daemon does not look at. */
-const UNUSED: ReadonlySet<string> = new Set([...WITHOUT_EFFECT, 'quarantine.keep'])
+const UNUSED: ReadonlySet<string> = new Set(['quarantine.keep'])
 /** Sections of which each key is on its own. */
 const SPLIT = ['cache', 'limits', 'log', 'quarantine'] as const
 

@@ -42,8 +42,8 @@ describe('of the whole', () => {
       '1:15: localDomains: empty: no recipient gets spam headers or the subject tag (name the domains that you receive mail for)',
     ],
     [
-      `${ORDINARY}notices: { admin: postmaster@example.org }\n`,
-      '4:10: notices: has no effect in this version (remove it, or leave it for a later one)',
+      `${ORDINARY}notices: { admin: root@example.com }\n`,
+      '4:19: notices.admin: is not in localDomains: subjects and addresses of your mail go there (use an address of your own)',
     ],
     [
       `${LOCAL}${KEEP}scanners: [{ kind: rspamd }, { kind: clamd, onError: pass }]\n`,

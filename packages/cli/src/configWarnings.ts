@@ -1,6 +1,7 @@
-import { FilterError, WITHOUT_EFFECT, type Config, type ErrorPlace, type ScannerKind } from '@ecluse/core'
+import { FilterError, type Config, type ErrorPlace, type ScannerKind } from '@ecluse/core'
 import { errorAt } from './configErrors.ts'
 import { listWarnings } from './listWarnings.ts'
+import { noticeWarnings } from './noticeWarnings.ts'
 import { proxyWarnings } from './proxyWarnings.ts'
 import { policyWarnings } from './policyWarnings.ts'
 import { ruleWarnings, type RuleFacts } from './ruleWarnings.ts'
@@ -11,10 +12,10 @@ import type { YamlFile } from './yamlFile.ts'
 export function configWarnings(facts: RuleFacts, file: YamlFile): FilterError[] {
   const { config, kinds, files } = facts
   const warnings = [
-    ...withoutEffect(config),
     ...scannerWarnings(config, kinds),
     ...domainWarnings(config),
     ...policyWarnings(config),
+    ...noticeWarnings(config),
     ...ruleWarnings(facts),
     ...firstOf(listWarnings(config, files), OF_ALL_LISTS),
     ...listenWarnings(config),
@@ -34,16 +35,6 @@ function inOrder<T extends { readonly named: ErrorPlace }>(warnings: readonly T[
   return warnings.toSorted(
     ({ named: a }, { named: b }) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
   )
-}
-
-function withoutEffect(config: Config): Warning[] {
-  const message = 'has no effect in this version'
-  const hint = 'remove it, or leave it for a later one'
-  return WITHOUT_EFFECT.filter((key) => config[key] !== undefined).map((key) => ({
-    path: [key],
-    message,
-    hint,
-  }))
 }
 
 function scannerWarnings({ scanners }: Config, kinds: readonly ScannerKind[]): Warning[] {

@@ -120,6 +120,7 @@ test('scanners lists kinds with options, defaults and sentences', async () => {
   const { out } = await run('scanners')
   expect(out).toContain(`kind: spamd
   SpamAssassin by its daemon.
+  Not remembered.
     name               name; default spamd
                        Its name in log and metrics, unlike the others.
     timeout            duration 100ms–590s; default 30s

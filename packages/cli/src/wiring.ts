@@ -8,8 +8,8 @@ import {
   type ListenConfig,
   type ReinjectConfig,
 } from '@ecluse/core'
-import type { DaemonOptions, Log, ReloadableOptions } from '@ecluse/daemon'
-import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
+import type { DaemonOptions, Log, NoticeOptions, ReloadableOptions } from '@ecluse/daemon'
+import { loadNoticeTemplates, type ReceiverOptions, type ReinjectOptions } from '@ecluse/mail'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
 import { redisOptions } from './redisWiring.ts'
@@ -36,6 +36,7 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     ledger: { directory: config.ledger.directory, ttlMs: config.ledger.ttl },
     versionIntervalMs: config.cache.versionInterval,
     scanRetryMs: SCAN_RETRY_MS,
+    notices: await noticeOptions(config),
     http: config.http.address,
     log,
   }
@@ -72,6 +73,21 @@ export function reloadableOptions({ config, rules }: Ruled): ReloadableOptions {
  */
 export async function checkFiles(config: Config): Promise<void> {
   await connections(config)
+  await noticeOptions(config)
+}
+
+/** @throws FilterError E_CONFIG when a text of `notices.templates` cannot be used */
+async function noticeOptions({ notices, hostname }: Config): Promise<NoticeOptions> {
+  const { admin, adminRate, recipients, digestTime, senders, bounceBudget, language, templates } = notices
+  return {
+    ...(admin !== undefined && { admin }),
+    senders,
+    ...(recipients && { recipients: { time: digestTime } }),
+    adminRate,
+    bounceBudget,
+    from: notices.from ?? `postmaster@${hostname}`,
+    templates: await loadNoticeTemplates(language, templates),
+  }
 }
 
 async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject' | 'redis'>> {

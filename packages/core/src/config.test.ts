@@ -37,7 +37,7 @@ test('every default passes its own reader', () => {
 test('only localDomains must be given', () => {
   const required = describeKeys(schema).filter(({ required, path }) => required && !path.includes('[]'))
   // Inside of sections that may be left out, keys may be required.
-  expect(required.map(({ path }) => path)).toEqual(['localDomains', 'notices.admin'])
+  expect(required.map(({ path }) => path)).toEqual(['localDomains'])
 })
 
 test("a scanner has its kind's name, timeout and rule for failures by default", () => {
@@ -89,6 +89,10 @@ describe('rules between keys', () => {
     [
       { spool: { directory: '/var/lib/ecluse/quarantine/spool/' } },
       'quarantine.directory: expected a folder apart from spool.directory',
+    ],
+    [
+      { ledger: { ttl: '23h' }, notices: { recipients: true } },
+      'ledger.ttl: expected at least 1d with notices.recipients',
     ],
     [
       { ledger: { directory: '/var/spool/ecluse' } },

@@ -3,7 +3,13 @@ import type { Address } from './address.ts'
 import type { MailProtocol } from './envelope.ts'
 import type { Policy, PolicyOverlay } from './policy.ts'
 import type { OnError, ScannerKind } from './scanner.ts'
-import { knownListeners, knownScanners, nestDeadlines, separatePlaces } from './configRules.ts'
+import {
+  digestsRemembered,
+  knownListeners,
+  knownScanners,
+  nestDeadlines,
+  separatePlaces,
+} from './configRules.ts'
 import { knownBackups } from './configBackups.ts'
 import {
   httpSection,
@@ -16,7 +22,7 @@ import {
   spoolSection,
 } from './configSections.ts'
 import { cacheSection } from './configCache.ts'
-import { noticesSection } from './configNotices.ts'
+import { noticesSection, type NoticesConfig } from './configNotices.ts'
 import { redisSection, type RedisConfig } from './configRedis.ts'
 import { policyList, senderList } from './configLists.ts'
 import { policySection } from './configPolicy.ts'
@@ -61,8 +67,7 @@ export interface Config {
   /** Absent: nothing is shared. */
   readonly redis?: RedisConfig
   readonly cache: CacheConfig
-  /** Read, without effect. */
-  readonly notices?: { readonly admin: string }
+  readonly notices: NoticesConfig
 }
 
 /** An overlay of the policy. Lists hold entries as the file has them: `file:PATH` is a file of entries. */
@@ -274,13 +279,14 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
       .prefault('X-Ecluse-Alert'),
     redis: redisSection().exactOptional(),
     cache: cacheSection().prefault({}),
-    notices: noticesSection().exactOptional(),
+    notices: noticesSection().prefault({}),
   })
     .superRefine(nestDeadlines)
     .superRefine(separatePlaces)
     .superRefine(knownScanners)
     .superRefine(knownBackups(kinds))
     .superRefine(knownListeners)
+    .superRefine(digestsRemembered)
 }
 
 function localDomainList() {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { overlaySection } from './configPolicy.ts'
+import { overlaySection, refuseBounces } from './configPolicy.ts'
 import { formatAddress } from './address.ts'
 import { readAddressText } from './addressEntry.ts'
 import { FilterError } from './errors.ts'
@@ -40,6 +40,10 @@ export function policyList() {
       ).exactOptional(),
     }),
     policy: overlaySection(),
+  }).superRefine(({ when, policy }, context) => {
+    // Whoever is meant by the other conditions: senders are forged, and recipients are written to by everybody.
+    const ours = when.originating === true
+    refuseBounces(policy.destiny, { context, path: ['policy', 'destiny'], ours })
   })
   return list('Overlays of the policy, in order: a later one wins, key by key.', entry, { max: MAX_RULES })
 }

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import {
   BLEMISHES,
   DESTINIES,
+  NOTICE_AUDIENCES,
   SCORE_RULES,
   type Blemish,
   type Destiny,
@@ -20,6 +21,7 @@ export function policySection() {
     tag2Level: keys.tag2Level.prefault(6.2),
     killLevel: keys.killLevel.prefault(15),
     quarantineCutoffLevel: quarantineCutoffLevel.exactOptional(),
+    bounceCutoffLevel: keys.bounceCutoffLevel.prefault(25),
     subjectTag: keys.subjectTag.prefault('***SPAM*** '),
     subjectTags: keys.subjectTags.prefault({}),
     scores: keys.scores.prefault('sum'),
@@ -40,7 +42,9 @@ export function policySection() {
     addressExtension: keys.addressExtension.prefault({}),
     removeHeaders: keys.removeHeaders.prefault([]),
     messageSize: messageSize.exactOptional(),
+    notices: keys.notices.prefault([...NOTICE_AUDIENCES]),
   }).superRefine((policy, context) => {
+    refuseBounces(policy.destiny, { context, path: ['destiny'], ours: false })
     const levels = ['tagLevel', 'tag2Level', 'killLevel'] as const
     levels.forEach((level, index) => {
       const below = levels[index - 1]
@@ -73,6 +77,7 @@ function policyKeys() {
     tag2Level: points('Spam points from which a message is "spammy": X-Spam-Flag: YES and the subject tag.'),
     killLevel: points('Spam points from which a message is "spam".'),
     quarantineCutoffLevel: points('Spam points from which no copy of spam is kept; absent: never.'),
+    bounceCutoffLevel: points('Spam points from which a bounce is not sent, and a copy kept instead.'),
     subjectTag: text('Put before the subject of spammy mail and spam; "" for none.', { max: 100 }),
     subjectTags: byCategory('The same for the categories it names.', text('Tag.', { max: 100 })),
     scores: choice('How the points of several scanners become one number.', SCORE_RULES),
@@ -93,10 +98,15 @@ function policyKeys() {
       min: '1KiB',
       max: '2GiB',
     }),
+    notices: list(
+      'Who may be told of mail, where `notices` tells anybody.',
+      choice('Who.', NOTICE_AUDIENCES),
+    ),
   }
 }
 
-const DESTINY_DOC = 'What is done with each category: pass, discard, reject or tempfail.'
+const DESTINY_DOC =
+  'What is done with each category: pass, discard, reject or tempfail; bounce only where `when` has originating: true.'
 
 const MEANINGS: Readonly<Record<Blemish, string>> = {
   virus: 'A scanner found a virus.',
@@ -107,6 +117,9 @@ const MEANINGS: Readonly<Record<Blemish, string>> = {
   'bad-header': 'The header breaks RFC 5322.',
   oversized: "Above the recipient's own limit.",
 }
+
+/** What fits everywhere. */
+const ORDINARY = DESTINIES.filter((word) => word !== 'bounce')
 
 const destinies = {
   virus: destiny('virus'),
@@ -119,25 +132,52 @@ const destinies = {
 }
 
 function destiny(category: Blemish) {
-  const error = `expected one of: ${DESTINIES.join(', ')}`
+  const error = `expected one of: ${ORDINARY.join(', ')}`
   return z
     .string({ error })
     .transform((word, context): Destiny => {
       const known = DESTINIES.find((name) => name === word)
       if (known !== undefined) return known
-      // amavisd's D_BOUNCE too.
-      if (/^(?:d_)?bounce$/i.test(word)) {
-        context.addIssue({
-          code: 'custom',
-          message: 'bounce is not available: senders of spam and viruses are forged',
-          params: { hint: 'use reject: Postfix then tells the sender' },
-        })
-      } else {
-        context.addIssue({ code: 'invalid_value', values: [...DESTINIES], message: error, input: word })
-      }
+      // amavisd's D_BOUNCE, which has most often been meant for everybody.
+      if (/^(?:d_)?bounce$/i.test(word)) context.addIssue({ code: 'custom', ...FORGED })
+      else context.addIssue({ code: 'invalid_value', values: [...ORDINARY], message: error, input: word })
       return z.NEVER
     })
-    .meta({ description: MEANINGS[category], notation: DESTINIES.join(' | ') })
+    .meta({ description: MEANINGS[category], notation: ORDINARY.join(' | ') })
+}
+
+const FORGED = {
+  message: 'bounce is only for our own senders: others are forged',
+  params: {
+    hint: 'use discard or reject, or write bounce in policies with when: { originating: true }',
+  },
+} as const
+
+const FORGED_BY_VIRUS = {
+  message: 'bounce is not for viruses: they forge the sender',
+  params: { hint: 'use discard, or reject: Postfix then tells the sender' },
+} as const
+
+/**
+ * Adds an issue for each destiny `bounce` that could answer somebody outside.
+ *
+ * @param ours whether the policy is for mail of our own clients alone
+ */
+export function refuseBounces(
+  destiny: Partial<Policy['destiny']> | undefined,
+  where: {
+    readonly context: z.core.$RefinementCtx
+    readonly path: readonly string[]
+    readonly ours: boolean
+  },
+): void {
+  const { context, path, ours } = where
+  for (const category of BLEMISHES) {
+    if (destiny?.[category] !== 'bounce') continue
+    if (ours && category !== 'virus') continue
+    const issue = ours ? FORGED_BY_VIRUS : FORGED
+    context.addIssue({ code: 'custom', path: [...path, category], ...issue })
+  }
 }
 
 function categories(doc: string) {

@@ -127,3 +127,14 @@ function reaches(target: Address, listener: Address): boolean {
     ['0.0.0.0', '::'].includes(target.host)
   )
 }
+
+/** A list that is not remembered for a day would be sent again after a restart. */
+export function digestsRemembered(
+  { notices, ledger }: Pick<Config, 'notices' | 'ledger'>,
+  context: z.core.$RefinementCtx,
+): void {
+  if (!notices.recipients || ledger.ttl >= 86_400_000) return
+  const params = { hint: 'write ledger: { ttl: 2d }, or notices: { recipients: false }' }
+  const message = 'expected at least 1d with notices.recipients'
+  context.addIssue({ code: 'custom', path: ['ledger', 'ttl'], message, params })
+}

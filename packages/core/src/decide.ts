@@ -1,4 +1,5 @@
 import type { Assessment } from './assess.ts'
+import type { BounceSuppression } from './bounce.ts'
 import type { Recipient } from './envelope.ts'
 import { BLEMISHES, type Blemish, type Destiny, type Policy, type ScoreRule } from './policy.ts'
 import { NOT_LISTED, type SenderStanding } from './senderLists.ts'
@@ -30,6 +31,8 @@ export interface Decision {
   readonly destiny: Destiny
   /** With `softBounce`, the destiny without it; then `destiny` is tempfail. */
   readonly softened?: Destiny
+  /** Why the sender gets no DSN although the destiny was bounce; then `destiny` is discard, and a copy is kept. */
+  readonly suppressed?: BounceSuppression
   /** Spam points under this policy; absent: no scanner scored. */
   readonly score?: number
   readonly sender: SenderStanding
@@ -70,7 +73,7 @@ export function decide(recipient: Recipient, about: RecipientCase, assessment: A
   const reason = printable(reasonOf(category, assessment), Infinity)
   const destiny = destinyOf(category, policy)
   if (destiny === 'tempfail') return { blemishes, category, destiny, quarantined: false, reason, ...base }
-  if (softBounce && (destiny === 'discard' || destiny === 'reject')) {
+  if (softBounce && destiny !== 'pass') {
     // Nothing is settled yet, and each new try would make one more copy.
     return {
       blemishes,

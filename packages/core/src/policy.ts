@@ -3,12 +3,16 @@ import type { Concern } from './scanner.ts'
 import { CATEGORIES, type Category } from './verdict.ts'
 
 /** What is done with a message of some category; amavisd's final_*_destiny. */
-export const DESTINIES = ['pass', 'discard', 'reject', 'tempfail'] as const
+export const DESTINIES = ['pass', 'discard', 'reject', 'bounce', 'tempfail'] as const
 export type Destiny = (typeof DESTINIES)[number]
 
 /** How the scores of several spam scanners become one. */
 export const SCORE_RULES = ['sum', 'highest'] as const
 export type ScoreRule = (typeof SCORE_RULES)[number]
+
+/** Who is told by mail of what was found: the administrator, local recipients once a day, our own senders. */
+export const NOTICE_AUDIENCES = ['admin', 'recipients', 'senders'] as const
+export type NoticeAudience = (typeof NOTICE_AUDIENCES)[number]
 
 /** A category that something can be decided about. */
 export type Blemish = Exclude<Category, 'clean'>
@@ -29,6 +33,8 @@ export interface Policy {
   readonly killLevel: number
   /** Spam points from which spam is not worth keeping; absent: all of it is. */
   readonly quarantineCutoffLevel?: number
+  /** Spam points from which nobody is told that the message was not delivered: it is kept in place of a DSN. */
+  readonly bounceCutoffLevel: number
   /** Put before the subject of spammy mail and spam, for local recipients; '' for none. */
   readonly subjectTag: string
   /** The same for the categories it names, spam and spammy included. */
@@ -54,6 +60,8 @@ export interface Policy {
   readonly removeHeaders: readonly string[]
   /** Bytes; a larger message is 'oversized' for this recipient. Absent: no limit of its own. */
   readonly messageSize?: number
+  /** Who may be told of this recipient's mail, where `notices` of the configuration tells anybody. */
+  readonly notices: readonly NoticeAudience[]
 }
 
 /** Some keys of a policy, to lie over another one: sections are merged key by key, lists replaced. */

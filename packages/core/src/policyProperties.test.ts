@@ -6,6 +6,7 @@ import {
   DEFAULT_POLICY,
   DESTINIES,
   FilterError,
+  NOTICE_AUDIENCES,
   SCORE_RULES,
   assess,
   blockedReply,
@@ -15,6 +16,7 @@ import {
   planDeliveries,
   type Blemish,
   type Decision,
+  type Destiny,
   type Finding,
   type Policy,
   type PolicyOverlay,
@@ -32,31 +34,38 @@ const tag = fc.constantFrom('', '[SPAM] ', '[Verdächtig] ', '\u010a\u010d')
 const byCategory = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<Partial<Record<Blemish, T>>> =>
   fc.dictionary(fc.constantFrom(...BLEMISHES), value, { maxKeys: 4 })
 
-const overlay: fc.Arbitrary<PolicyOverlay> = fc.record(
-  {
-    tagLevel: level,
-    tag2Level: level,
-    killLevel: level,
-    quarantineCutoffLevel: level,
-    subjectTag: tag,
-    subjectTags: byCategory(tag),
-    scores: fc.constantFrom(...SCORE_RULES),
-    destiny: byCategory(fc.constantFrom(...DESTINIES)),
-    quarantine: categories,
-    deliverAnyway: categories,
-    bypass: fc.uniqueArray(fc.constantFrom(...CONCERNS)),
-    scanners: fc.uniqueArray(fc.constantFrom(...SCANNERS)),
-    virusNames: fc.dictionary(
-      fc.constantFrom('*', 'Heuristics.*', '?icar', ...VIRUS_NAMES),
-      fc.constantFrom<number | 'ignore' | 'virus'>('ignore', 'virus', 3, 20),
-    ),
-    addressExtension: byCategory(fc.constantFrom('spam', 'virus')),
-    removeHeaders: fc.uniqueArray(fc.constantFrom('X-Mailer', 'Subject')),
-    messageSize: fc.constantFrom(1024, 4096),
-  },
-  { requiredKeys: [] },
+const overlayWith = (destinies: readonly Destiny[]): fc.Arbitrary<PolicyOverlay> =>
+  fc.record(
+    {
+      tagLevel: level,
+      tag2Level: level,
+      killLevel: level,
+      quarantineCutoffLevel: level,
+      subjectTag: tag,
+      subjectTags: byCategory(tag),
+      scores: fc.constantFrom(...SCORE_RULES),
+      destiny: byCategory(fc.constantFrom(...destinies)),
+      quarantine: categories,
+      deliverAnyway: categories,
+      bypass: fc.uniqueArray(fc.constantFrom(...CONCERNS)),
+      scanners: fc.uniqueArray(fc.constantFrom(...SCANNERS)),
+      virusNames: fc.dictionary(
+        fc.constantFrom('*', 'Heuristics.*', '?icar', ...VIRUS_NAMES),
+        fc.constantFrom<number | 'ignore' | 'virus'>('ignore', 'virus', 3, 20),
+      ),
+      addressExtension: byCategory(fc.constantFrom('spam', 'virus')),
+      bounceCutoffLevel: level,
+      notices: fc.uniqueArray(fc.constantFrom(...NOTICE_AUDIENCES)),
+      removeHeaders: fc.uniqueArray(fc.constantFrom('X-Mailer', 'Subject')),
+      messageSize: fc.constantFrom(1024, 4096),
+    },
+    { requiredKeys: [] },
+  )
+/** As any overlay may have it: bounce stands only where mail is our own. */
+const overlay = overlayWith(DESTINIES.filter((destiny) => destiny !== 'bounce'))
+const policies: fc.Arbitrary<Policy> = overlayWith(DESTINIES).map((changes) =>
+  overlayPolicy(DEFAULT_POLICY, changes),
 )
-const policies: fc.Arbitrary<Policy> = overlay.map((changes) => overlayPolicy(DEFAULT_POLICY, changes))
 
 /** The order of sections' keys counts too: virusNames are tried in it. */
 const inOrder = (value: unknown): string => JSON.stringify(value)
@@ -377,7 +386,7 @@ describe('marks and replies', () => {
           const { code, enhanced, text: line } = blockedReply(decision, context.id)
           expect(line).toMatch(/^[\x20-\x7e]{1,510}$/)
           expect(enhanced.startsWith(String(Math.trunc(code / 100)))).toBe(true)
-          const classes = { discard: 2, tempfail: 4, reject: 5, pass: 0 } as const
+          const classes = { discard: 2, bounce: 2, tempfail: 4, reject: 5, pass: 0 } as const
           expect(Math.trunc(code / 100)).toBe(classes[decision.destiny])
         }
       }),

@@ -1,6 +1,7 @@
 import type { Decision } from './decide.ts'
 import type { Recipient } from './envelope.ts'
 import type { FilterError } from './errors.ts'
+import type { Destiny } from './policy.ts'
 import { printable, type Category } from './verdict.ts'
 
 /** An SMTP reply: basic code, enhanced status code (RFC 3463), text: printable ASCII, one line. */
@@ -36,21 +37,34 @@ export type DeliveryResult = { readonly recipient: Recipient } & (
 )
 
 const MAX_REASON = 450
+/** Of an address, whose rest is in the log. */
+const MAX_ADDRESS = 100
 
 /** The reply for a recipient that the message is not delivered to. */
 export function blockedReply(decision: Decision, id: string): SmtpReply {
-  const { category, destiny, softened, reason } = decision
+  const { category, destiny, softened, suppressed, recipient, reason } = decision
   const because = printable(reason, MAX_REASON)
+  const dsn = (what: string): SmtpReply => {
+    const status = blockedCode(category)
+    const address = printable(recipient.address, MAX_ADDRESS)
+    return {
+      code: 250,
+      enhanced: '2.5.0',
+      text: `Ok <${address}>, DSN ${what} (${status.code} ${status.enhanced} Bounce, id=${id} - ${because})`,
+    }
+  }
   switch (destiny) {
+    case 'bounce':
+      return dsn('was sent')
     case 'discard':
+      if (suppressed) return dsn('suppressed')
       return { code: 250, enhanced: '2.7.0', text: `Ok, discarded, id=${id} - ${because}` }
     case 'reject': {
-      const [code, enhanced] = REJECT_CODES[category] ?? [554, '5.7.0']
-      return { code, enhanced, text: `Reject, id=${id} - ${because}` }
+      return { ...blockedCode(category), text: `Reject, id=${id} - ${because}` }
     }
     case 'tempfail':
       if (softened) {
-        const verb = softened === 'discard' ? 'Discard' : 'Reject'
+        const verb = SOFTENED_VERBS[softened]
         return { code: 450, enhanced: '4.7.0', text: `${verb} (soft_bounce), id=${id} - ${because}` }
       }
       // No category is the cause: a scanner that is needed failed.
@@ -61,10 +75,29 @@ export function blockedReply(decision: Decision, id: string): SmtpReply {
   }
 }
 
+/** Whether the reply says that the sender has got a DSN: what is stored of an earlier try tells no more. */
+export function isBounceReply({ code, text }: SmtpReply): boolean {
+  return code < 300 && /^Ok <[^>]*>, DSN was sent /.test(text)
+}
+
+const SOFTENED_VERBS: Readonly<Record<Destiny, string>> = {
+  pass: 'Pass',
+  discard: 'Discard',
+  reject: 'Reject',
+  bounce: 'Bounce',
+  tempfail: 'Tempfail',
+}
+
 /** amavisd's codes where they are not 554 5.7.0. */
-const REJECT_CODES: Readonly<Partial<Record<Category, readonly [number, string]>>> = {
-  'bad-header': [554, '5.6.0'],
-  oversized: [552, '5.3.4'],
+const REJECT_CODES: Readonly<Partial<Record<Category, Omit<SmtpReply, 'text'>>>> = {
+  'bad-header': { code: 554, enhanced: '5.6.0' },
+  oversized: { code: 552, enhanced: '5.3.4' },
+}
+const REFUSED = { code: 554, enhanced: '5.7.0' } as const
+
+/** What a sender is told whose message is refused because it is of that category. */
+export function blockedCode(category: Category): Omit<SmtpReply, 'text'> {
+  return REJECT_CODES[category] ?? REFUSED
 }
 
 /** The reply for a recipient that the message was handed over for, or should have been. */

@@ -27,7 +27,8 @@ import {
 } from '@ecluse/fixtures'
 import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
 import { SCANNER_KINDS } from '@ecluse/scanners'
-import { startDaemon, type Daemon, type DaemonOptions } from './daemon.ts'
+import { startDaemon, type Daemon } from './daemon.ts'
+import type { DaemonOptions } from './options.ts'
 import type { Log } from './log.ts'
 import { createLog } from './logOutput.ts'
 

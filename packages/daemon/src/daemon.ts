@@ -1,54 +1,13 @@
-import { setTimeout as setTimeoutPromise } from 'node:timers/promises'
-import {
-  formatAddress,
-  type Address,
-  type ConfiguredScanner,
-  type Scanner,
-  type ScannerVersion,
-} from '@ecluse/core'
-import {
-  createReceiver,
-  createReinjector,
-  type Receiver,
-  type ReceiverOptions,
-  type ReinjectOptions,
-  type SpoolOptions,
-} from '@ecluse/mail'
-import type { ScanAll } from '@ecluse/scanners'
-import type { FileLedgerOptions, RedisOptions } from '@ecluse/state'
+import { formatAddress, type ScannerVersion } from '@ecluse/core'
+import { createReceiver, type Receiver, type ReceiverOptions } from '@ecluse/mail'
 import { tellOf } from './connectionEvents.ts'
-import { openFolders, type Folders } from './folders.ts'
 import { listenHttp, type HttpListener } from './http.ts'
-import { createIntake, type Intake } from './intake.ts'
-import type { Log } from './log.ts'
-import { Metrics } from './metrics.ts'
-import { watchReadiness, type Readiness } from './readiness.ts'
-import { PartsInUse, type MessageParts } from './parts.ts'
-import type { PipelineParts } from './pipeline.ts'
+import type { Intake } from './intake.ts'
 import { ReleaseStack } from './releaseStack.ts'
-import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
-import { openSharedMemory, type SharedMemory } from './sharedMemory.ts'
-import { Reloader, type ReadOptions, type ReloadableOptions } from './reload.ts'
-import { openScanMemory, type DaemonMemory } from './scanMemory.ts'
-
-export interface DaemonOptions extends ReloadableOptions {
-  readonly hostname: string
-  readonly receivers: readonly ReceiverOptions[]
-  readonly reinject: ReinjectOptions
-  readonly spool: SpoolOptions
-  readonly quarantineDirectory: string
-  /** Absent: nothing is remembered, and a lost reply is a second delivery. */
-  readonly ledger?: FileLedgerOptions
-  /** Memory that instances share, and may lose; `ledger` says whether the ledger is there too. Absent: there is none. */
-  readonly redis?: RedisOptions & { readonly ledger: boolean }
-  /** How often scanners are asked for their version. */
-  readonly versionIntervalMs: number
-  /** How long a scanner that cannot be connected to is given before it is tried once more. */
-  readonly scanRetryMs: number
-  /** Absent: no HTTP. */
-  readonly http?: Address
-  readonly log: Log
-}
+import type { ReadOptions } from './reload.ts'
+import type { DaemonOptions } from './options.ts'
+import { LEAVE_MS, atMost } from './leave.ts'
+import { openParts } from './openParts.ts'
 
 /** A running daemon. */
 export interface Daemon {
@@ -115,9 +74,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 }
 
-/** Of the time to drain, this is for the answers to what is given up, and for those that we take leave of. */
-const LEAVE_MS = 1000
-
 /** Lets what runs come to its end, or gives it up in time for each to get its 4xx. */
 async function drain(intake: Intake, receivers: readonly Receiver[], drainMs: number): Promise<void> {
   const leaveMs = Math.min(LEAVE_MS, drainMs / 2)
@@ -129,182 +85,6 @@ async function drain(intake: Intake, receivers: readonly Receiver[], drainMs: nu
     await Promise.all([idle, ...receivers.map((receiver) => receiver.close(limit))])
   } finally {
     clearTimeout(timer)
-  }
-}
-
-/** Waits for it, but not longer. */
-async function atMost(ms: number, event: Promise<void>): Promise<void> {
-  const timer = new AbortController()
-  try {
-    await Promise.race([event, setTimeoutPromise(ms, undefined, { signal: timer.signal })])
-  } finally {
-    timer.abort()
-  }
-}
-
-/** What is between listener and next hop. */
-interface OpenedParts {
-  readonly intake: Intake
-  readonly readiness: Readiness
-  readonly metrics: Metrics
-  readonly reloader: Reloader
-}
-
-/** Everything between listener and next hop; asked once whether it answers. */
-async function openParts(options: DaemonOptions, stack: ReleaseStack): Promise<OpenedParts> {
-  const { hostname, log, drainMs } = options
-  const { shared, spool, quarantine, ledger, ...folders } = await openStores(options, stack, {
-    wantsContent: () => memory.remembers(reloader.current.scanners),
-    deadlineMs: () => reloader.current.limits.deadlineMs,
-  })
-  const reinjector = createReinjector(options.reinject)
-  // A next hop that does not answer QUIT must not hold us up.
-  stack.push(() => atMost(Math.min(LEAVE_MS, drainMs), reinjector.close()))
-  const metrics: Metrics = new Metrics({
-    inFlight: () => intake.inFlight,
-    spoolBytes: () => intake.spoolBytes,
-    quarantineBytes: async () => (await quarantine.usage()).bytes,
-    ledgerEntries: () => ledger?.entries ?? 0,
-    cacheEntries: () => memory.entries,
-    circuits: () => circuitsOf(reloader.current.scanners, guards),
-  })
-  if (shared) metrics.watchRedis(shared)
-  const guards = openScanGuards(log, options.scanRetryMs)
-  const memory = openMemory(options, { shared, metrics }, stack)
-  const fixed = { hostname, quarantine, reinjector, ...(ledger && { ledger }) }
-  const scanAllWith = (failures?: number): ScanAll => memory.scanAllWith(guards.scanWith(failures))
-  const partsOf = (from: ReloadableOptions): MessageParts => messageParts(from, { ...fixed, scanAllWith })
-  const { closing, parts } = useParts(partsOf(options), { log, metrics }, stack)
-  const intake: Intake = createIntake({
-    spool,
-    spoolFails: folders.spoolFails,
-    memoryBytes: options.spool.memoryBytes,
-    parts,
-    log,
-    metrics,
-  })
-  const readiness = watchReadiness({
-    scanners: options.scanners,
-    breakers: guards.breakers,
-    onVersion: (scanner, version) => memory.answered(scanner, version),
-    reinjector,
-    folders: folders.check,
-    intervalMs: options.versionIntervalMs,
-    timeoutMs: Math.min(5000, options.versionIntervalMs),
-    log,
-    metrics,
-  })
-  stack.push(() => readiness.close())
-  const reloader = new Reloader(options, {
-    apply(next) {
-      memory.limit(next.cache)
-      parts.swap(partsOf(next))
-      // Not waited for: mail goes on with a scanner that has not answered yet, as after the start.
-      void readiness.watch(next.scanners)
-    },
-    abandon: (scanners) => closing.close(scanners.map(({ scanner }) => scanner)),
-    count: (result) => metrics.reload(result),
-  })
-  await readiness.ask()
-  return { intake, readiness, metrics, reloader }
-}
-
-/** The parts of the first messages; their scanners are closed with the last message that uses them. */
-function useParts(
-  first: MessageParts,
-  { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
-  stack: ReleaseStack,
-): { readonly closing: ScannerCloser; readonly parts: PartsInUse } {
-  const closing = closeScanners(log)
-  const parts = new PartsInUse(first, ({ scanners, names }) => {
-    closing.close(scanners)
-    for (const name of names) metrics.forgetScans(name)
-  })
-  stack.push(async () => {
-    closing.close(parts.end())
-    await closing.done()
-  })
-  return { closing, parts }
-}
-
-/** What is kept beyond one message, in folders and in Redis; asked for nothing before everything is open. */
-async function openStores(
-  options: DaemonOptions,
-  stack: ReleaseStack,
-  { wantsContent, deadlineMs }: { readonly wantsContent: () => boolean; readonly deadlineMs: () => number },
-): Promise<Folders & { readonly shared?: SharedMemory }> {
-  const shared = options.redis && openSharedMemory(options.redis, options.log, stack)
-  const beside = shared?.ledgerBeside(options, deadlineMs)
-  return { ...(await openFolders({ ...options, wantsContent }, stack, beside)), ...(shared && { shared }) }
-}
-
-function circuitsOf(
-  scanners: readonly ConfiguredScanner[],
-  { breakers }: DaemonGuards,
-): ReadonlyMap<string, boolean> {
-  return new Map(scanners.map((scanner) => [scanner.name, breakers.isOpen(scanner)]))
-}
-
-/** For the question what an engine has loaded: it is quick, or of no use. */
-const LOADED_MS = 1000
-
-function openMemory(
-  options: DaemonOptions,
-  { shared, metrics }: { readonly shared: SharedMemory | undefined; readonly metrics: Metrics },
-  stack: ReleaseStack,
-): DaemonMemory {
-  const memory = openScanMemory({
-    limits: options.cache,
-    ...(shared && { shared }),
-    timeoutMs: Math.min(LOADED_MS, options.versionIntervalMs),
-    count: (scanner, result) => metrics.lookup(scanner, result),
-  })
-  stack.push(() => memory.close())
-  return memory
-}
-
-/** Field by field: at the start `from` is all of the daemon's options. */
-function messageParts(
-  from: ReloadableOptions,
-  {
-    scanAllWith,
-    ...fixed
-  }: Omit<PipelineParts, 'alertHeader' | 'scanners' | 'rules' | 'scanAll'> & {
-    readonly scanAllWith: (scanFailures?: number) => ScanAll
-  },
-): MessageParts {
-  const { alertHeader, scanners, rules, limits } = from
-  const scanAll = scanAllWith(limits.scanFailures)
-  return {
-    pipeline: { alertHeader, scanners, rules, scanAll, ...fixed },
-    directionOf: (envelope) => rules.directionOf(envelope),
-    ...limits,
-  }
-}
-
-interface ScannerCloser {
-  close(scanners: readonly Scanner[]): void
-  done(): Promise<void>
-}
-
-/** Closes scanners in the background; one that cannot be closed is told of, and nothing else. */
-function closeScanners(log: Log): ScannerCloser {
-  const running = new Set<Promise<void>>()
-  const closeOne = async (scanner: Scanner): Promise<void> => {
-    try {
-      await scanner.close?.()
-    } catch (error) {
-      log.warn({ err: error }, 'scanner not closed')
-    }
-  }
-  return {
-    close(scanners) {
-      for (const scanner of scanners) {
-        const closing = closeOne(scanner).finally(() => running.delete(closing))
-        running.add(closing)
-      }
-    },
-    done: async () => void (await Promise.all(running)),
   }
 }
 

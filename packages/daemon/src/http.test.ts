@@ -59,6 +59,7 @@ test('/metrics has every metric of the contract from the start', async () => {
       'ecluse_message_bytes',
       'ecluse_message_seconds',
       'ecluse_messages_total',
+      'ecluse_notices_total',
       'ecluse_quarantine_bytes',
       'ecluse_quarantined_total',
       'ecluse_recipients_total',

@@ -3,6 +3,7 @@ import {
   decide,
   failpoint,
   planDeliveries,
+  settle,
   wantedScanners,
   type Assessment,
   type ConfiguredScanner,
@@ -19,7 +20,7 @@ import {
   type ScanResult,
   type Steps,
 } from '@ecluse/core'
-import { readAuthenticationResults, readAuthors } from '@ecluse/mail'
+import { isAutomatic, readAuthenticationResults, readAuthors } from '@ecluse/mail'
 import { scanAll, type ScanAll } from '@ecluse/scanners'
 import { stopwatch, type StageTimes } from './stageTimes.ts'
 import { inTurns } from './turns.ts'
@@ -41,6 +42,10 @@ export interface Case {
   readonly receivedAt: Date
   /** The id under which a copy may already be kept; absent: the message's own. */
   readonly idFor?: (decisions: readonly Decision[]) => string | undefined
+  /** Whether an earlier try has dealt with other recipients; absent: no. */
+  readonly othersDone?: boolean
+  /** Whether one more DSN may be sent today; absent: yes. */
+  readonly mayBounce?: () => boolean
 }
 
 /** What shall become of one message, and why. Lists with one entry for each recipient are in RCPT TO order. */
@@ -69,7 +74,7 @@ export interface Judgement {
  */
 export async function judge(
   parts: JudgeParts,
-  { envelope, message, receivedAt, idFor }: Case,
+  { envelope, message, receivedAt, idFor, mayBounce, othersDone = false }: Case,
   signal: AbortSignal,
 ): Promise<Judgement> {
   const { hostname, alertHeader, rules } = parts
@@ -101,7 +106,14 @@ export async function judge(
     return decide(recipient, about, assessmentFor(policy))
   }
   const decided = await inTurns(oneByOne(envelope.recipients, decideFor), signal)
-  const decisions = isSettled(envelope, decided) ? decided : decided.map(withoutCopy)
+  const decisions = settle(decided, {
+    envelope,
+    originating: mailRules.facts.originating,
+    isLocal: rules.isLocal,
+    isAutomatic: () => isAutomatic(message.header),
+    othersDone,
+    mayBounce: mayBounce ?? (() => true),
+  })
   const { recipientDelimiter } = rules
   const id = idFor?.(decisions) ?? message.id
   const context = { id, hostname, alertHeader, envelope, recipientDelimiter, date: receivedAt }
@@ -146,18 +158,4 @@ function assessOnce(scans: readonly ScanResult[]): (policy: Policy) => Assessmen
     }
     return assessment
   }
-}
-
-/**
- * Whether what is decided can stand. Over SMTP, with one reply for all, it comes again when one recipient is
- * deferred, or refused and another is not: each new try would make one more copy in quarantine.
- */
-export function isSettled({ protocol }: Envelope, decisions: readonly Decision[]): boolean {
-  if (protocol === 'lmtp') return true
-  const destinies = new Set(decisions.map(({ destiny }) => destiny))
-  return !destinies.has('tempfail') && (!destinies.has('reject') || destinies.size === 1)
-}
-
-function withoutCopy(decision: Decision): Decision {
-  return decision.quarantined ? { ...decision, quarantined: false } : decision
 }

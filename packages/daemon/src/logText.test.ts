@@ -60,6 +60,7 @@ function recordOf(scan: ScanResult, replies: [number, string][], relayed: string
     replayed: new Map(),
     unknowable: false,
     forgotten: [],
+    bounced: false,
     times: {},
   }
   return messageRecord(handled, {

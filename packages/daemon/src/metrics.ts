@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 import { CATEGORIES } from '@ecluse/core'
+import { NOTICE_KINDS, type NoticeKind, type NoticeResult } from './noticeOutbox.ts'
 import type { Outcome } from './pipeline.ts'
 import { SCAN_VERDICTS, type MessageRecord } from './record.ts'
 import { LOOKUP_RESULTS, type LookupResult } from './rememberedScans.ts'
@@ -130,6 +131,12 @@ export class Metrics {
     help: 'Messages without a queue id (XFORWARD IDENT): a second try cannot be told from a new message.',
     registers: this.#registers,
   })
+  readonly #notices = new Counter({
+    name: 'ecluse_notices_total',
+    help: 'Mails about mail, by what became of them.',
+    labelNames: ['kind', 'result'],
+    registers: this.#registers,
+  })
   readonly internalErrors = new Counter({
     name: 'ecluse_internal_errors_total',
     help: 'Errors that nobody foresaw: each is a bug.',
@@ -191,6 +198,7 @@ export class Metrics {
     for (const result of ['ok', 'tempfail', 'reject', 'error']) this.#reinjections.inc({ result }, 0)
     for (const category of CATEGORIES) this.#quarantined.inc({ category }, 0)
     for (const result of ['ok', 'error']) this.#reloads.inc({ result }, 0)
+    for (const kind of NOTICE_KINDS) this.#notices.inc({ kind, result: 'sent' }, 0)
     for (const reason of REFUSALS) this.#refusals.inc({ reason }, 0)
     this.#reloadSuccess.setToCurrentTime()
   }
@@ -219,6 +227,10 @@ export class Metrics {
     this.#refusals.inc({ reason }, count)
   }
 
+  notice(kind: NoticeKind, result: NoticeResult): void {
+    this.#notices.inc({ kind, result })
+  }
+
   record(record: MessageRecord, outcome: Outcome | undefined): void {
     const { category, direction, times } = record
     this.#messages.inc({ category, direction })
@@ -242,6 +254,7 @@ export class Metrics {
   }
 
   #outcome(outcome: Outcome): void {
+    if (outcome.decisions.some(({ suppressed }) => suppressed !== undefined)) this.notice('dsn', 'suppressed')
     if (outcome.unknowable) this.#unknowable.inc()
     if (outcome.replayed.size > 0) this.#replays.inc(outcome.replayed.size)
     for (const scan of outcome.scans) {

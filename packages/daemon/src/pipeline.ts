@@ -2,6 +2,8 @@ import {
   blockedReply,
   combineForSmtp,
   deliveryReply,
+  isSettled,
+  planNotices,
   type Decision,
   type DeliveryResult,
   type Envelope,
@@ -9,12 +11,15 @@ import {
   type ScanResult,
   type SmtpReply,
 } from '@ecluse/core'
-import type { Reinjector } from '@ecluse/mail'
+import { isAutomatic, type Reinjector } from '@ecluse/mail'
 import { quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
 import type { Ledger, LedgerResult } from '@ecluse/state'
+import { bounce, leaseBounce, noticeSource, type BounceLease } from './bounce.ts'
 import { handOver, isAllOrNothing, withheld, withholdsAll } from './handOver.ts'
-import { isSettled, judge, type Case, type JudgeParts, type Judgement } from './judge.ts'
-import { blockedResults, finalResults, recall, type Recollection } from './recall.ts'
+import { judge, type Case, type JudgeParts, type Judgement } from './judge.ts'
+import type { NoticeSource } from './noticeOutbox.ts'
+import type { Notifier } from './notify.ts'
+import { blockedResults, finalResults, recall, type RecipientResult, type Recollection } from './recall.ts'
 import { stopwatch, type StageTimes } from './stageTimes.ts'
 
 /** What the pipeline works with. */
@@ -23,6 +28,8 @@ export interface PipelineParts extends JudgeParts {
   readonly reinjector: Reinjector
   /** Absent: nothing is remembered. */
   readonly ledger?: Ledger
+  /** Absent: nobody is told anything, and what would be bounced is kept. */
+  readonly notifier?: Notifier
 }
 
 /** What became of one message. */
@@ -42,6 +49,8 @@ export interface Outcome {
   readonly unknowable: boolean
   /** Why something that was done could not be remembered; empty: it could. A second try would do it again. */
   readonly forgotten: readonly unknown[]
+  /** Whether the sender got a DSN. */
+  readonly bounced: boolean
   readonly times: StageTimes
 }
 
@@ -52,7 +61,8 @@ export interface Outcome {
  * 2. `judge`: scanners and policy decide for each recipient; so far nothing has happened that others could see
  * 3. `keepCopy`: what must be kept is durable in the quarantine
  * 4. `deliver`: the copies go to the next hop
- * 5. one reply for each recipient
+ * 5. `bounce`: where the policy wants it, our own sender is told what was not delivered
+ * 6. one reply for each recipient; who else is told hears of it later
  *
  * What is done for good is recorded before it is answered. Nothing is answered 2xx before Postfix has it, the
  * quarantine is durable, or a rule discards.
@@ -66,9 +76,14 @@ export async function processMessage(
 ): Promise<Outcome> {
   const recollection = await recall(parts.ledger, arrived, signal)
   const forgotten: unknown[] = []
+  const lease = leaseBounce(parts.notifier)
+  let sent = false
   try {
-    return await processRest(parts, arrived, { recollection, forgotten, signal })
+    const outcome = await processRest(parts, arrived, { recollection, forgotten, lease, signal })
+    sent = outcome.bounced
+    return outcome
   } finally {
+    lease.end(sent)
     try {
       recollection.end()
     } catch (error) {
@@ -83,13 +98,14 @@ interface Try {
   readonly recollection: Recollection
   /** What could not be remembered although it was done. */
   readonly forgotten: unknown[]
+  readonly lease: BounceLease
   readonly signal: AbortSignal
 }
 
 /** Deals with the recipients that are not done. */
 async function processRest(parts: PipelineParts, arrived: Case, current: Try): Promise<Outcome> {
   const { envelope, message, receivedAt } = arrived
-  const { recollection, forgotten, signal } = current
+  const { recollection, forgotten, lease, signal } = current
   const { done } = recollection
   const known = { replayed: done, unknowable: recollection.blind }
   const rest = done.size === 0 ? envelope : withoutDone(envelope, done)
@@ -97,26 +113,66 @@ async function processRest(parts: PipelineParts, arrived: Case, current: Try): P
     return { replies: repliesOf(envelope, done), times: {}, forgotten, ...NOTHING_LEFT, ...known }
 
   const idFor = (of: readonly Decision[]): string | undefined => recollection.reservedId(keptFor(of))
-  const judgement = await judge(parts, { envelope: rest, message, receivedAt, idFor }, signal)
+  const { mayBounce } = lease
+  const othersDone = done.size > 0
+  const asked = { envelope: rest, message, receivedAt, idFor, mayBounce, othersDone }
+  const judgement = await judge(parts, asked, signal)
   const { scans, decisions, times } = judgement
   const quarantine = await keepCopy(parts.quarantine, { judgement, message }, current)
-  if (isSettled(rest, decisions)) await recollection.record(blockedResults(decisions, message.id))
+  if (isSettled(rest, decisions))
+    await recollection.record(blockedResults(decisions.filter(isFinal), message.id))
   const deliveries = await deliver(parts.reinjector, { judgement, message }, current)
+  const source = (): NoticeSource => noticeSource(judgement, message, quarantine.quarantineId)
+  const bounced = await bounce(parts.notifier, { judgement, message, source, deliveries }, signal)
+  await remember(recollection, blockedResults(bounced.done, message.id), forgotten)
+  tellOthers(parts, { judgement, message }, { deliveries, source })
 
-  const fresh = freshReplies(decisions, deliveries, message.id)
+  const fresh = new Map([...freshReplies(decisions, deliveries, message.id), ...bounced.replies])
   return {
     scans,
     decisions,
     deliveries,
     replies: repliesOf(envelope, done, fresh),
     forgotten,
+    bounced: bounced.done.length > 0,
     times,
     ...quarantine,
     ...known,
   }
 }
 
+/** A bounce is final when the sender has been told. */
+const isFinal = ({ destiny }: Decision): boolean => destiny !== 'bounce'
+
+/** Whoever is told beside the sender of a DSN: planned here, sent when there is time. */
+function tellOthers(
+  { notifier, rules }: PipelineParts,
+  { judgement, message }: Judged,
+  { deliveries, source }: { readonly deliveries: Outcome['deliveries']; readonly source: () => NoticeSource },
+): void {
+  const { context, decisions, mailRules } = judgement
+  if (
+    !notifier ||
+    decisions.every(({ destiny, assessment }) => destiny === 'pass' && assessment.viruses.length === 0)
+  )
+    return
+  const relayed = [...deliveries.values()].filter(({ outcome }) => outcome === 'relayed')
+  const planned = planNotices(
+    {
+      envelope: context.envelope,
+      decisions,
+      originating: mailRules.facts.originating,
+      isLocal: rules.isLocal,
+      isAutomatic: isAutomatic(message.header),
+      relayed: new Set(relayed.map(({ recipient }) => recipient)),
+    },
+    notifier.options,
+  ).filter(({ kind }) => kind !== 'dsn')
+  if (planned.length > 0) notifier.tell(planned, source())
+}
+
 const NOTHING_LEFT = {
+  bounced: false,
   scans: [],
   decisions: [],
   deliveries: new Map<Recipient, DeliveryResult>(),
@@ -164,13 +220,21 @@ async function deliver(
   const clock = stopwatch()
   const categories = new Map(decisions.map(({ recipient, category }) => [recipient, category]))
   const onResults = async (results: readonly DeliveryResult[]): Promise<void> => {
-    const error = await failureOf(recollection.record(finalResults(results, categories, message.id)))
-    if (error !== undefined) forgotten.push(error)
+    await remember(recollection, finalResults(results, categories, message.id), forgotten)
   }
   const job = { envelope: context.envelope, message, plan, decisions, onResults }
   for (const result of await handOver(reinjector, job, signal)) deliveries.set(result.recipient, result)
   times.reinject = clock()
   return deliveries
+}
+
+async function remember(
+  recollection: Recollection,
+  results: readonly RecipientResult[],
+  forgotten: unknown[],
+): Promise<void> {
+  const error = await failureOf(recollection.record(results))
+  if (error !== undefined) forgotten.push(error)
 }
 
 /** What it fails with, a bug included: the copy is delivered by then. Absent: it does not. */

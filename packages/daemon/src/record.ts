@@ -1,5 +1,6 @@
 import {
   CATEGORIES,
+  type BounceSuppression,
   type Category,
   type Decision,
   type DeliveryResult,
@@ -11,6 +12,7 @@ import {
   type ScanResult,
   type SmtpReply,
   type SpamSymbol,
+  isBounceReply,
   listSymbol,
 } from '@ecluse/core'
 import type { LedgerResult } from '@ecluse/state'
@@ -43,6 +45,8 @@ export interface RecipientRecord {
   readonly destiny: Destiny
   readonly local: boolean
   readonly outcome: RecipientOutcome
+  /** Why the sender gets no DSN although the policy says bounce. */
+  readonly suppressed?: BounceSuppression
   readonly score?: number
   /** As it went to Postfix. */
   readonly reply: string
@@ -134,14 +138,16 @@ function recipientRecord(
 ): RecipientRecord {
   const { decision, replayed, delivery, reply } = result
   if (replayed) return replayedRecord(address, replayed, reply)
-  const { category = 'unchecked', destiny = 'tempfail', local = false, score } = decision ?? {}
+  const { category = 'unchecked', destiny = 'tempfail', local = false, score, suppressed } = decision ?? {}
   const relayed = delivery?.outcome === 'relayed'
+  const bounced = destiny === 'bounce'
   return {
     address,
     category,
     destiny,
     local,
-    outcome: outcomeOf(reply, relayed),
+    outcome: outcomeOf(reply, { relayed, bounced }),
+    ...(suppressed !== undefined && { suppressed }),
     ...(score !== undefined && { score: round(score, 1000) }),
     reply: replyText(reply),
     ...(relayed && delivery.queuedAs !== undefined && { queuedAs: delivery.queuedAs }),
@@ -154,13 +160,14 @@ function replayedRecord(
   { outcome, category = 'clean', queuedAs, reply: stored }: LedgerResult,
   reply: SmtpReply | undefined,
 ): RecipientRecord {
-  const blocked: Destiny = stored.code >= 500 ? 'reject' : 'discard'
+  const bounced = isBounceReply(stored)
+  const blocked: Destiny = stored.code >= 500 ? 'reject' : bounced ? 'bounce' : 'discard'
   return {
     address,
     category,
     destiny: outcome === 'blocked' ? blocked : 'pass',
     local: false,
-    outcome: outcomeOf(reply, outcome === 'relayed'),
+    outcome: outcomeOf(reply, { relayed: outcome === 'relayed', bounced }),
     reply: replyText(reply),
     replayed: true,
     ...(queuedAs !== undefined && { queuedAs }),
@@ -186,10 +193,14 @@ function scanVerdict(scan: ScanResult): ScanVerdict {
   return spam ? 'spam' : 'clean'
 }
 
-function outcomeOf(reply: SmtpReply | undefined, relayed: boolean): RecipientOutcome {
+function outcomeOf(
+  reply: SmtpReply | undefined,
+  { relayed, bounced }: { readonly relayed: boolean; readonly bounced: boolean },
+): RecipientOutcome {
   const code = reply?.code ?? 451
   if (code >= 500) return 'rejected'
   if (code >= 400) return 'tempfailed'
+  if (bounced) return 'bounced'
   return relayed ? 'relayed' : 'discarded'
 }
 

@@ -240,7 +240,7 @@ describe('over SMTP, with one reply for all recipients', () => {
   )
 
   test.each<[string, Destiny, Destiny, number]>([
-    ['one refused, one discarded', 'reject', 'discard', 0],
+    ['one refused, one discarded', 'reject', 'discard', 1],
     ['one deferred, one discarded', 'tempfail', 'discard', 0],
     ['both discarded', 'discard', 'discard', 1],
     ['both refused', 'reject', 'reject', 1],

@@ -79,7 +79,7 @@ export interface QuarantineSummary {
 
 /** Whether the message is kept from that recipient for good: it has not passed, and Postfix does not come again. */
 export function isBlocked({ destiny }: { readonly destiny: Destiny }): boolean {
-  return destiny === 'discard' || destiny === 'reject'
+  return destiny === 'discard' || destiny === 'reject' || destiny === 'bounce'
 }
 
 /** Makes the record of one message; pure. Kept for nobody, it is filed under the worst category of all. */

@@ -341,14 +341,34 @@ test.each([
 
 test('says that there is no copy of what comes again over SMTP', async () => {
   const overlay =
-    'policies: [{ name: b, when: { recipients: [b@example.org] }, policy: { destiny: { spam: discard } } }]'
+    'policies: [{ name: b, when: { recipients: [b@example.org] }, policy: { destiny: { spam: tempfail } } }]'
   const yaml =
     `${CONFIG}listen: [{ protocol: smtp, address: "127.0.0.1:0" }]\n` +
     `policy: { destiny: { spam: reject } }\n${overlay}\n`
   const spam = 'To: a@example.org\n\nECLUSE-TEST-SCORE=20 .\n'
   const { recipients } = await why(spam, '--rcpt a@example.org --rcpt b@example.org', yaml)
   const quarantineWhy = 'the one reply of SMTP is 4xx: Postfix comes again for all recipients'
-  expect(recipients).toMatchObject([{ quarantineWhy }, { quarantineWhy }])
+  const waits = 'destiny tempfail: it stays in the queue of Postfix'
+  expect(recipients).toMatchObject([{ quarantineWhy }, { quarantineWhy: waits }])
+})
+
+test('says why a sender gets no DSN', async () => {
+  const overlay =
+    'policies: [{ name: b, when: { originating: true }, policy: { quarantine: [], destiny: { spam: bounce } } }]'
+  const spam = 'From: x@example.net\nTo: a@example.org\n\nECLUSE-TEST-SCORE=20 .\n'
+  const { recipients } = await why(
+    spam,
+    '--sender x@example.net --rcpt a@example.org',
+    `${CONFIG}${overlay}\n`,
+  )
+  expect(recipients).toMatchObject([
+    {
+      destiny: 'discard',
+      suppressed: 'sender not ours',
+      quarantined: true,
+      quarantineWhy: 'in place of a bounce: sender not ours',
+    },
+  ])
 })
 
 describe('a hostile message', () => {

@@ -1,6 +1,7 @@
 import type {
   AuthenticationMethod,
   Blemish,
+  BounceSuppression,
   Category,
   Concern,
   Destiny,
@@ -210,6 +211,8 @@ export interface ExplainedRecipient {
   readonly destiny: Destiny
   /** With `softBounce`, the destiny without it. */
   readonly softened?: Destiny
+  /** Why the sender gets no DSN although the policy says bounce; then `destiny` is discard. */
+  readonly suppressed?: BounceSuppression
   /** Whether a scanner with `onError: tempfail` failed, without which nothing is decided. */
   readonly deferred: boolean
   readonly quarantined: boolean

@@ -105,8 +105,9 @@ function categoriesText({ categories, category, deferred }: ExplainedRecipient):
   )
 }
 
-function destinyText({ destiny, softened, deferred }: ExplainedRecipient): string {
+function destinyText({ destiny, softened, suppressed, deferred }: ExplainedRecipient): string {
   if (softened) return `${destiny}, by softBounce in place of ${softened}`
+  if (suppressed) return `${destiny}, in place of a bounce: ${suppressed}`
   return deferred ? `${destiny}: a scanner with onError tempfail failed` : destiny
 }
 

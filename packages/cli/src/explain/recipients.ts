@@ -36,7 +36,7 @@ export function explainRecipient(
   context: RecipientContext,
 ): ExplainedRecipient {
   const { rules, scanners, replies, nextHop, ways } = context
-  const { recipient, policy, local, score, assessment, softened, sender, quarantined } = decision
+  const { recipient, policy, local, score, assessment, softened, suppressed, sender, quarantined } = decision
   const { address } = recipient
   const { overlays, leftOut } = overlaysOf(address, context)
   const reply = replies[index]
@@ -56,6 +56,7 @@ export function explainRecipient(
     category: decision.category,
     destiny: decision.destiny,
     ...(softened && { softened }),
+    ...(suppressed && { suppressed }),
     deferred: isDeferred(decision),
     quarantined,
     quarantineWhy: quarantineWhy(decision),
@@ -117,8 +118,9 @@ function categoryWhy(category: Blemish, { assessment, policy, score, sender }: D
 }
 
 function quarantineWhy(decision: Decision): string {
-  const { blemishes, policy, score, softened, destiny } = decision
+  const { blemishes, policy, score, softened, suppressed, destiny } = decision
   const kept = keptCategories(blemishes, policy, score)
+  if (decision.quarantined && suppressed) return `in place of a bounce: ${suppressed}`
   if (decision.quarantined) return `policy.quarantine has ${kept.join(', ')}`
   if (isDeferred(decision)) return 'nothing is decided before the failed scanner answers'
   if (blemishes.length === 0) return 'clean'

@@ -1,0 +1,114 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FilterError, type NoticeLanguage } from '@ecluse/core'
+import { readTemplate, type Template } from './template.ts'
+
+/** What a notice is about, and the name of its files: `admin.txt`, `admin.html`. */
+export const NOTICE_TEXTS = ['admin', 'recipients', 'sender', 'dsn'] as const
+export type NoticeTextKind = (typeof NOTICE_TEXTS)[number]
+
+/** The texts of one kind. */
+interface NoticeTemplate {
+  readonly subject: Template
+  readonly text: Template
+  /** Absent: the notice is plain text only. */
+  readonly html?: Template
+}
+
+/** The texts of all kinds. */
+export interface NoticeTemplates {
+  readonly language: NoticeLanguage
+  readonly kinds: Readonly<Record<NoticeTextKind, NoticeTemplate>>
+}
+
+const OF_MESSAGES = [
+  'hostname',
+  'contact',
+  'to',
+  'count',
+  'more',
+  'items',
+  'id',
+  'kept',
+  'date',
+  'from',
+  'subject',
+  'client',
+  'queueId',
+  'viruses',
+  'recipients',
+  'address',
+  'reason',
+  'category',
+  'size',
+] as const
+
+const NAMES: ReadonlySet<string> = new Set(OF_MESSAGES)
+const OURS = new URL('../templates/', import.meta.url)
+
+/**
+ * Reads the texts of a language.
+ *
+ * @param folder texts of one's own: a file that is there takes the place of ours
+ * @throws FilterError E_CONFIG with its place, for a file that cannot be read or used
+ */
+export async function loadNoticeTemplates(
+  language: NoticeLanguage,
+  folder?: string,
+): Promise<NoticeTemplates> {
+  const kinds = await Promise.all(
+    NOTICE_TEXTS.map(async (kind) => [kind, await loadKind(kind, language, folder)] as const),
+  )
+  return { language, kinds: Object.fromEntries(kinds) as NoticeTemplates['kinds'] }
+}
+
+async function loadKind(
+  kind: NoticeTextKind,
+  language: NoticeLanguage,
+  folder: string | undefined,
+): Promise<NoticeTemplate> {
+  const { text, where } = await readOne(`${kind}.txt`, language, folder)
+  const [, subject = '', body = ''] = /^Subject: ([^\r\n]{1,200})\r?\n\r?\n([^]*)$/.exec(text) ?? []
+  if (subject === '') {
+    throw new FilterError('E_CONFIG', 'expected a line "Subject: …", an empty line, and the text', {
+      hint: 'see the texts in packages/mail/templates',
+      place: { file: where, line: 1 },
+    })
+  }
+  const plain = { subject: readTemplate(subject, where, NAMES), text: readTemplate(body, where, NAMES) }
+  if (kind === 'dsn') return plain
+  const html = await readOne(`${kind}.html`, language, folder)
+  return { ...plain, html: readTemplate(html.text, html.where, NAMES) }
+}
+
+async function readOne(
+  name: string,
+  language: NoticeLanguage,
+  folder: string | undefined,
+): Promise<{ readonly text: string; readonly where: string }> {
+  if (folder !== undefined) {
+    const where = join(folder, name)
+    try {
+      return { text: decode(await readFile(where), where), where }
+    } catch (cause) {
+      if (cause instanceof FilterError) throw cause
+      const { code = 'failed' } = cause as NodeJS.ErrnoException
+      if (code !== 'ENOENT') {
+        throw new FilterError('E_CONFIG', `notices.templates: ${where}: ${code}`, {
+          cause,
+          hint: 'the user that Écluse runs as must be able to read it',
+        })
+      }
+    }
+  }
+  const ours = new URL(`${language}/${name}`, OURS)
+  return { text: await readFile(ours, 'utf8'), where: ours.pathname }
+}
+
+function decode(bytes: Buffer, file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new FilterError('E_CONFIG', 'is not UTF-8', { cause, hint: 'save it as UTF-8', place: { file } })
+  }
+}
