@@ -36,11 +36,15 @@ export function clamdLoaded(
   const isSettled = settling(Date.now)
   let calm: string | undefined
   return async (signal) => {
-    // Files first: what changes behind them is seen the next time.
-    const files = await look()
+    const ask = async (head: Buffer): Promise<ClamdWords> =>
+      readWords(await exchange({ address, head, maxReplyBytes: MAX_REPLY_BYTES }, signal))
+    // At the same time: both are about what was there before the question.
+    const [files, first] = await Promise.all([
+      look(),
+      ask(calm === undefined ? FULL_QUESTION : BRIEF_QUESTION),
+    ])
     const isCalm = files !== undefined && files.state === calm
-    const head = isCalm ? BRIEF_QUESTION : FULL_QUESTION
-    const words = readWords(await exchange({ address, head, maxReplyBytes: MAX_REPLY_BYTES }, signal))
+    const words = isCalm || calm === undefined ? first : await ask(FULL_QUESTION)
     if (!files) {
       // Of signatures that nobody knows the version of, it cannot be told when they change.
       return { state: JSON.stringify([words.version, words.memory]), isCertain: isVersioned(words) }
