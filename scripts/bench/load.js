@@ -2,8 +2,8 @@
  * A mail client in a process of its own that behaves as Postfix's smtp(8) and lmtp(8) do: XFORWARD, MAIL, RCPT and
  * DATA in one write where the server can, kept connections, one message at a time on each.
  *
- * Options (see runWorker): port, protocol, sessions, count, kind (of messages.js), keep (false: a connection for
- * each message).
+ * Options (see runWorker): port, protocol, sessions, count, kind and again (of messages.js), keep (false: a connection
+ * for each message).
  * Answer: startedAt, the first connection, on this machine's clock (performance.timeOrigin); seconds from then to the
  * last reply; p50Ms and p99Ms of one message, from its first byte,
  * or the opening of its connection, to its reply; peakUnanswered: the most messages that were handed over whole and
@@ -101,8 +101,8 @@ function percentile(sorted, share) {
 }
 
 serveWorker(async (options) => {
-  const { sessions, count, kind, keep = true } = options
-  const make = messageMaker(kind)
+  const { sessions, count, kind, again, keep = true } = options
+  const make = messageMaker(kind, again)
   const counters = { unanswered: 0, peak: 0 }
   const latencies = []
   let next = 0

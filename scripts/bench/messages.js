@@ -124,9 +124,10 @@ const kinds = {
 
 /**
  * Gives the pieces of message `number` of a kind, one after the other to be sent: lines end with CRLF, none begins
- * with a dot. Copies of different numbers differ.
+ * with a dot. Copies of different numbers differ; `again`, a share from 0 to 1: of so many only the Received field
+ * differs from that of other copies, in all runs of this process too.
  */
-export function messageMaker(kind) {
+export function messageMaker(kind, again = 0) {
   const templates = kinds[kind]().map(template)
   // Another run of the bench, and another process of it, must not send the same copies.
   const run = Math.floor(Math.random() * 36 ** 5)
@@ -136,7 +137,10 @@ export function messageMaker(kind) {
     const { head, tail, places } = templates[number % templates.length]
     const copy = Buffer.from(head)
     const name = `${run}${number.toString().padStart(slot.length - run.length, '0')}`
-    for (const place of places) copy.write(name, place, 'latin1')
+    const known = number % 100 < again * 100
+    places.forEach((place, index) => {
+      copy.write(known && index > 0 ? 'THESAMECOPY0' : name, place, 'latin1')
+    })
     // Small ones go out as one piece; a copy of megabytes would cost more than what is measured.
     return tail.length < 100_000 ? [Buffer.concat([copy, tail])] : [copy, tail]
   }

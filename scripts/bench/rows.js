@@ -3,6 +3,7 @@
  * gives `{ ecluse, amavisd?, sides }`: the compared figures, and the raw ones of measureInTurn.
  */
 import { availableParallelism } from 'node:os'
+import { cacheRows } from './cache.js'
 import { measureMemory } from './memory.js'
 import { measurePostfix } from './postfix.js'
 import { measureSlowClients } from './slowClients.js'
@@ -176,5 +177,6 @@ export const rows = [
     target: { atMost: 2, unit: 'ratio' },
     measure: measureSlowClients,
   },
+  ...cacheRows,
   ...ruleRows,
 ]

@@ -120,10 +120,14 @@ test('scanners lists kinds with options, defaults and sentences', async () => {
   const { out } = await run('scanners')
   expect(out).toContain(`kind: spamd
   SpamAssassin by its daemon.
-  Not remembered.
+  Remembered by content, recipients: see cache.
     name               name; default spamd
                        Its name in log and metrics, unlike the others.
     timeout            duration 100ms–590s; default 30s
+`)
+  expect(out).toContain(`kind: test
+  Finds EICAR, GTUBE and ECLUSE-TEST-SCORE.
+  Not remembered.
 `)
   expect(out).toContain('    maxSize            size 1KiB–2GiB; optional\n')
   expect(out).toContain('    password           secret; optional\n')

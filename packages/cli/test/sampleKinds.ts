@@ -20,6 +20,7 @@ export const SAMPLE_KINDS = [
     kind: 'spamd',
     description: 'SpamAssassin by its daemon.',
     concerns: ['spam'],
+    verdictInputs: ['content', 'recipients'],
     proves: true,
     defaults: { timeout: '30s', onError: 'pass' },
     options: section('Options of spamd.', {

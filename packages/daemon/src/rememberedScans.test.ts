@@ -122,6 +122,18 @@ describe('signatures that change', () => {
     expect(said(await filter.scan(mail('m')))).toEqual(['virus again'])
   })
 
+  test('are there but not loaded for certain: nobody gets the clean of another copy', async () => {
+    const clamav = engine()
+    clamav.state.isCertain = false
+    const filter = await instance([clamav])
+    const all = [1, 2, 3].map(() => filter.scan(mail('m')))
+    await until(() => clamav.scans.length > 0)
+    clamav.scans[0]?.end(CLEAN)
+    await until(() => clamav.scans.length === 3)
+    for (const scan of clamav.scans) scan.end(INFECTED)
+    expect((await Promise.all(all)).map(said)).toEqual([['clean'], ['virus'], ['virus']])
+  })
+
   test('nothing is looked for while nobody knows them', async () => {
     const clamav = engine()
     const filter = await instance([clamav])

@@ -237,12 +237,12 @@ class Search {
   ): Promise<void> {
     const { cache, versions } = this.#memory
     const { configured } = this.#question
-    const isSame = (await versions.confirm(configured))?.state === loaded.state
+    const now = await versions.confirm(configured)
+    if (now?.state !== loaded.state) return land('again')
     // Before it has loaded what is there, clean is what the old signatures say; a find is one.
-    if (isSame && (loaded.isCertain || isInfected(verdict)))
-      cache.remember(place, verdict, configured.concerns.includes('spam') ? 'spam' : 'virus')
-    const trace = dependsOnTrace(verdict) ? place.trace() : undefined
-    land(isSame ? { value: { verdict, trace } } : 'again')
+    if (!loaded.isCertain && !isInfected(verdict)) return land('failed')
+    cache.remember(place, verdict, configured.concerns.includes('spam') ? 'spam' : 'virus')
+    land({ value: { verdict, trace: dependsOnTrace(verdict) ? place.trace() : undefined } })
   }
 
   /** The right to scan, among instances; `elsewhere`: another one had it, and its verdict is there. */
@@ -292,7 +292,7 @@ class Search {
   /** Within what is left of its time. */
   async #scan(): Promise<ScanResult> {
     const { configured, request, signal } = this.#question
-    const timeoutMs = Math.max(1, configured.timeoutMs - this.#spentMs())
+    const timeoutMs = Math.max(1, Math.ceil(configured.timeoutMs - this.#spentMs()))
     const result = await this.#scanOne({ ...configured, timeoutMs }, request, signal)
     if (result.outcome === 'done') {
       this.#memory.pace.note(configured, { sizeBytes: request.message.sizeBytes, ms: result.elapsedMs })

@@ -8,8 +8,8 @@ interface Sample {
 const MAX_SAMPLES = 16
 /** Below this, the size of a message does not tell how long it takes. */
 const SMALL_BYTES = 64 * 1024
-/** Of its timeout, while nothing is known of a scanner. */
-const UNKNOWN_SHARE = 0.25
+/** While nothing is known of a scanner, so long; at most a quarter of its timeout. */
+const UNKNOWN_MS = 5000
 const MARGIN_MS = 50
 
 /** How long the last scans of each engine took, and so what another one may take. */
@@ -31,7 +31,7 @@ export class ScanPace {
    */
   patienceMs({ scanner, timeoutMs }: ConfiguredScanner, sizeBytes: number): number {
     const samples = this.#samples.get(scanner)
-    if (!samples) return timeoutMs * UNKNOWN_SHARE
+    if (!samples) return Math.min(UNKNOWN_MS, timeoutMs / 4)
     const expected = samples.map((of) => of.ms * Math.max(1, sizeBytes / Math.max(of.sizeBytes, SMALL_BYTES)))
     return Math.min(Math.max(...expected) + MARGIN_MS, timeoutMs / 2)
   }

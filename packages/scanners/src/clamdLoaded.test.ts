@@ -153,6 +153,7 @@ describe('the files of its signatures', () => {
       await appendFile(join(directory, 'main.cvd'), 'more')
       const changed = await ask()
       expect([changed.isCertain, changed.state === loaded.state]).toEqual([false, false])
+      expect(questions.at(-1)).toContain('STATS')
     })
 
     test('one that is not there is a failure', async () => {

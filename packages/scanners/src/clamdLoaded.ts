@@ -39,14 +39,21 @@ export function clamdLoaded(
   const isSettled = settling(Date.now)
   let calm: string | undefined
   return async (signal) => {
-    // Files first: what changes behind them is seen the next time.
-    const files = await look()
+    const ask = async (head: Buffer): Promise<ClamdWords> => {
+      const brief = head === BRIEF_QUESTION && sessions.known
+      const reply = brief ? await sessions.ask([head], signal) : undefined
+      return readWords(
+        reply ??
+          (await exchange({ address, head, maxReplyBytes: MAX_REPLY_BYTES }, signal)).toString('latin1'),
+      )
+    }
+    // At the same time: both are about what was there before the question.
+    const [files, first] = await Promise.all([
+      look(),
+      ask(calm === undefined ? FULL_QUESTION : BRIEF_QUESTION),
+    ])
     const isCalm = files !== undefined && files.state === calm
-    const reply = isCalm && sessions.known ? await sessions.ask([BRIEF_QUESTION], signal) : undefined
-    const head = isCalm ? BRIEF_QUESTION : FULL_QUESTION
-    const words = readWords(
-      reply ?? (await exchange({ address, head, maxReplyBytes: MAX_REPLY_BYTES }, signal)).toString('latin1'),
-    )
+    const words = isCalm || calm === undefined ? first : await ask(FULL_QUESTION)
     if (!files) {
       // Of signatures that nobody knows the version of, it cannot be told when they change.
       return { state: JSON.stringify([words.version, words.memory]), isCertain: isVersioned(words) }
