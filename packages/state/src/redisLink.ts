@@ -189,15 +189,25 @@ class Link implements RedisLink {
     const refusal = replies.find(
       (reply): reply is RedisRefusal => reply instanceof RedisRefusal && !HARMLESS.has(reply.code),
     )
-    const circuit = intent === 'write' ? this.#stores : this.#answers
-    if (refusal) circuit.failed()
-    else circuit.succeeded()
-    // That it refuses to store says nothing of whether it can be read.
-    if (intent === 'write') this.#answers[refusal ? 'unsure' : 'succeeded']()
-    if (refusal && intent === 'write') this.#refusedFor = refusal.code
-    if (refusal && circuit.isOpen && STALE_CONNECTION.has(refusal.code)) this.#exchange(connection)
+    const isOpen = intent === 'write' ? this.#noteStored(refusal) : this.#noteRead(refusal)
+    if (refusal && isOpen && STALE_CONNECTION.has(refusal.code)) this.#exchange(connection)
     this.#tell(refusal?.code)
     return replies
+  }
+
+  /** Gives whether it is not read any more. */
+  #noteRead(refusal: RedisRefusal | undefined): boolean {
+    this.#answers[refusal ? 'failed' : 'succeeded']()
+    return this.#answers.isOpen
+  }
+
+  /** Gives whether nothing is stored any more. */
+  #noteStored(refusal: RedisRefusal | undefined): boolean {
+    this.#stores[refusal ? 'failed' : 'succeeded']()
+    // That it refuses to store says nothing of whether it can be read.
+    this.#answers[refusal ? 'unsure' : 'succeeded']()
+    if (refusal) this.#refusedFor = refusal.code
+    return this.#stores.isOpen
   }
 
   /** Tells what has changed, if anything has. */
