@@ -28,13 +28,18 @@ export class RedisCircuit {
     return !this.isOpen || (!this.#isTrying && this.#now() >= this.#retryAt)
   }
 
-  /** A question is asked; `succeeded` or `failed` follows. */
+  /** A question is asked; `succeeded`, `failed` or `unsure` follows. */
   begin(): void {
     this.#isTrying = this.isOpen
   }
 
   succeeded(): void {
     this.#failures = 0
+    this.#isTrying = false
+  }
+
+  /** The answer says nothing of what this is about. */
+  unsure(): void {
     this.#isTrying = false
   }
 

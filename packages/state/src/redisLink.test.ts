@@ -69,8 +69,11 @@ describe('a Redis that answers PING and then misbehaves', () => {
     await until(() => link.available)
     // The first one after a failure may be the last of the bad ones.
     let reply: unknown
-    while (!Buffer.isBuffer(reply)) reply = (await link.ask(GET, 'read'))?.[0]
-    expect(reply.toString()).toBe(fake.values.get('k')?.toString() ?? '')
+    await until(async () => {
+      reply = (await link.ask(GET, 'read'))?.[0]
+      return Buffer.isBuffer(reply)
+    })
+    expect(String(reply)).toBe(fake.values.get('k')?.toString() ?? '')
   })
 
   test('is left alone after three failures in a row, and then one question tries', async () => {
@@ -96,6 +99,39 @@ describe('a Redis that answers PING and then misbehaves', () => {
     expect(await link.ask(GET, 'read')).toEqual([Buffer.alloc(0)])
     expect(changes).toEqual([{ state: 'up' }, { state: 'unwritable', reason: 'OOM' }])
   })
+
+  test('that became a replica is read without a break while another connection is made', async () => {
+    const fake = await kit.fake()
+    const { link, changes } = await kit.connected(
+      { ...at(fake.port), timeoutMs: 1000 },
+      { retryAfterMs: 60_000 },
+    )
+    fake.misbehave('readonly')
+    for (let times = 0; times < 3; times++) await link.ask(SET, 'write')
+    while (fake.accepted < 2) expect(await link.ask(GET, 'read')).toEqual([Buffer.alloc(0)])
+    for (let times = 0; times < 20; times++) expect(await link.ask(GET, 'read')).toEqual([Buffer.alloc(0)])
+    expect(changes).toEqual([{ state: 'up' }, { state: 'unwritable', reason: 'READONLY' }])
+  })
+
+  test.each<[RedisFault]>([['noperm'], ['moved'], ['loading']])(
+    'that refuses everything (%s) is told to do so once, however long',
+    async (fault) => {
+      const fake = await kit.fake()
+      const { link, changes } = await kit.connected(fake.port, { retryAfterMs: 1 })
+      fake.misbehave(fault)
+      const reason = fault.toUpperCase()
+      // Until it has been tried many times.
+      while (fake.commands.length < 50) {
+        await link.ask(SET, 'write')
+        await link.ask(GET, 'read')
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      expect(changes.slice(1)).toEqual([
+        { state: 'unwritable', reason },
+        { state: 'down', reason },
+      ])
+    },
+  )
 
   test('after a question without an answer nothing on its connection is believed', async () => {
     const fake = await kit.fake()

@@ -67,7 +67,7 @@ const RECONNECT_MS = { first: 50, longest: 2000 } as const
 /** What may be under way at the same time. */
 const MAX_QUESTIONS = 1000
 const MAX_SENT_BYTES = 8 * 1024 * 1024
-/** Refusals of a whole server, or of our right to it, when it stores; it may still be read. */
+/** Refusals of what may be the wrong server by now, or of a login that is none any more. */
 const STALE_CONNECTION: ReadonlySet<string> = new Set(['READONLY', 'NOAUTH', 'LOADING', 'MASTERDOWN'])
 /** About one key. */
 const HARMLESS: ReadonlySet<string> = new Set(['WRONGTYPE'])
@@ -94,6 +94,8 @@ class Link implements RedisLink {
   readonly #opened: Promise<void>
   #markOpened: () => void = () => undefined
   #connection: RedisConnection | undefined
+  /** One that shall come in its place, or did, and ends. */
+  readonly #others = new Set<RedisConnection>()
   /** Whether it has answered on this connection. */
   #isProved = false
   #tries = 0
@@ -167,6 +169,7 @@ class Link implements RedisLink {
     clearTimeout(this.#retry)
     this.#connection?.drop()
     this.#connection = undefined
+    for (const connection of this.#others) connection.drop()
     this.#markOpened()
   }
 
@@ -177,6 +180,7 @@ class Link implements RedisLink {
   ): readonly RedisReply[] | undefined {
     if (replies === undefined || !isComplete(replies)) {
       this.#answers.failed()
+      if (intent === 'write') this.#stores.unsure()
       // What comes late on this connection would be taken for the answer to a later question.
       if (replies === undefined && connection === this.#connection) this.#reconnect('timeout')
       else this.#tell('no answer')
@@ -185,15 +189,25 @@ class Link implements RedisLink {
     const refusal = replies.find(
       (reply): reply is RedisRefusal => reply instanceof RedisRefusal && !HARMLESS.has(reply.code),
     )
-    const circuit = intent === 'write' ? this.#stores : this.#answers
-    if (intent === 'write') this.#answers.succeeded()
-    if (refusal) circuit.failed()
-    else circuit.succeeded()
-    if (refusal && intent === 'write') this.#refusedFor = refusal.code
-    if (refusal && circuit.isOpen && STALE_CONNECTION.has(refusal.code) && connection === this.#connection)
-      this.#reconnect(refusal.code)
+    const isOpen = intent === 'write' ? this.#noteStored(refusal) : this.#noteRead(refusal)
+    if (refusal && isOpen && STALE_CONNECTION.has(refusal.code)) this.#exchange(connection)
     this.#tell(refusal?.code)
     return replies
+  }
+
+  /** Gives whether it is not read any more. */
+  #noteRead(refusal: RedisRefusal | undefined): boolean {
+    this.#answers[refusal ? 'failed' : 'succeeded']()
+    return this.#answers.isOpen
+  }
+
+  /** Gives whether nothing is stored any more. */
+  #noteStored(refusal: RedisRefusal | undefined): boolean {
+    this.#stores[refusal ? 'failed' : 'succeeded']()
+    // That it refuses to store says nothing of whether it can be read.
+    this.#answers[refusal ? 'unsure' : 'succeeded']()
+    if (refusal) this.#refusedFor = refusal.code
+    return this.#stores.isOpen
   }
 
   /** Tells what has changed, if anything has. */
@@ -213,7 +227,7 @@ class Link implements RedisLink {
   #connect(): void {
     const connection = openRedis(this.#options, this.#connectMs, {
       ready: () => void this.#prove(connection),
-      lost: (reason) => this.#lost(reason),
+      lost: (reason) => this.#lost(connection, reason),
     })
     this.#connection = connection
   }
@@ -231,7 +245,7 @@ class Link implements RedisLink {
       return
     }
     connection.drop()
-    this.#lost(reply instanceof RedisRefusal ? reply.code : replies ? 'not Redis' : 'timeout')
+    this.#lost(connection, reply instanceof RedisRefusal ? reply.code : replies ? 'not Redis' : 'timeout')
   }
 
   /** Ends the connection and makes another one at once: whether that works is what counts. */
@@ -243,7 +257,30 @@ class Link implements RedisLink {
     this.#later()
   }
 
-  #lost(reason: string): void {
+  /** Where it leads may be another Redis by now; until that is known, this one can still be read. */
+  #exchange(old: RedisConnection): void {
+    if (this.#others.size > 0 || old !== this.#connection) return
+    const end = (connection: RedisConnection): void => {
+      connection.drop()
+      this.#others.delete(connection)
+    }
+    const next = openRedis(this.#options, this.#connectMs, {
+      ready: () => {
+        if (old !== this.#connection) return end(next)
+        this.#others.delete(next)
+        this.#others.add(old)
+        this.#connection = next
+        // By then all that was asked on it has its answer.
+        setTimeout(() => end(old), this.#options.timeoutMs).unref()
+      },
+      lost: (reason) => this.#lost(next, reason),
+    })
+    this.#others.add(next)
+  }
+
+  #lost(connection: RedisConnection, reason: string): void {
+    this.#others.delete(connection)
+    if (connection !== this.#connection) return
     const wasProved = this.#isProved
     this.#connection = undefined
     this.#isProved = false
