@@ -50,7 +50,9 @@ async function send(to: EcluseService, ident: string): Promise<string> {
     await client.ask('LHLO mail.example.org')
     await client.ask(`XFORWARD ADDR=192.0.2.7 IDENT=${ident}`)
     client.send('MAIL FROM:<marie@example.com>\r\nRCPT TO:<a@example.org>\r\nDATA\r\n')
-    await client.replies(3)
+    const data = (await client.replies(3)).at(-1) ?? ''
+    // Deferred: content would be taken for commands.
+    if (!data.startsWith('354')) return data
     client.send(`Subject: ${ident}\r\n\r\nAt noon?\r\n.\r\n`)
     return await client.reply()
   } finally {
@@ -111,7 +113,15 @@ describeWith({ describe, beforeAll }, 'redis-server')('instances that share a Re
     const lost = idents.filter((ident) => !replies.get(ident)?.startsWith('250'))
     expect(lost.length).toBeGreaterThan(0)
     const before = copies()
-    const again = await Promise.all(lost.map(async (ident) => await send(second, ident)))
+    const retries = new Map<string, string>()
+    const left = [...lost]
+    const retryLane = async (): Promise<void> => {
+      for (let ident = left.shift(); ident !== undefined; ident = left.shift()) {
+        retries.set(ident, await send(second, ident))
+      }
+    }
+    await Promise.all(Array.from({ length: LANES }, retryLane))
+    const again = lost.map((ident) => retries.get(ident) ?? '')
     // Those that the first one was at when it was killed: they stay its own for as long as an attempt may last.
     const held = lost.filter((_, index) => again[index]?.startsWith('451'))
     expect(again.filter((reply) => !/^(?:250|451) /.test(reply))).toEqual([])
