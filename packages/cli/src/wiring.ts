@@ -14,6 +14,8 @@ import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
 import { redisOptions } from './redisWiring.ts'
 
+/** Whoever is there answers at once; several may wait for it at the start. */
+const ANSWER_MS = 5000
 /** A daemon that restarts has no socket for a moment. */
 const SCAN_RETRY_MS = 1000
 
@@ -35,6 +37,7 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     quarantineDirectory: config.quarantine.directory,
     ledger: { directory: config.ledger.directory, ttlMs: config.ledger.ttl },
     versionIntervalMs: config.cache.versionInterval,
+    answerMs: Math.min(ANSWER_MS, config.cache.versionInterval),
     scanRetryMs: SCAN_RETRY_MS,
     notices: await noticeOptions(config),
     http: config.http.address,

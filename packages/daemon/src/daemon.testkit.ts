@@ -211,6 +211,7 @@ export async function startTestDaemon(options: TestDaemonOptions = {}): Promise<
     quarantineDirectory: quarantineFolder,
     limits: { concurrency: 100, deadlineMs: PATIENT_MS },
     versionIntervalMs: PATIENT_MS,
+    answerMs: PATIENT_MS,
     scanRetryMs: 1,
     drainMs: PATIENT_MS,
     http: { host: '127.0.0.1', port: 0 },

@@ -69,7 +69,7 @@ export async function openParts(options: DaemonOptions, stack: ReleaseStack): Pr
     reinjector,
     folders: folders.check,
     intervalMs: options.versionIntervalMs,
-    timeoutMs: Math.min(5000, options.versionIntervalMs),
+    timeoutMs: options.answerMs,
     log,
     metrics,
   })
@@ -137,7 +137,7 @@ function openMemory(
   const memory = openScanMemory({
     limits: options.cache,
     ...(shared && { shared }),
-    timeoutMs: Math.min(LOADED_MS, options.versionIntervalMs),
+    timeoutMs: Math.min(LOADED_MS, options.answerMs),
     count: (scanner, result) => metrics.lookup(scanner, result),
   })
   stack.push(() => memory.close())

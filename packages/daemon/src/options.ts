@@ -17,6 +17,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly redis?: RedisOptions & { readonly ledger: boolean }
   /** How often scanners are asked for their version. */
   readonly versionIntervalMs: number
+  /** How long each answer to that, and to whether 10025 is there, is waited for. */
+  readonly answerMs: number
   /** How long a scanner that cannot be connected to is given before it is tried once more. */
   readonly scanRetryMs: number
   /** Absent: nobody is told anything by mail. */

@@ -144,7 +144,7 @@ test('a message that it does not take says nothing about the scanner', async () 
 test('one that could not be connected to is asked again as soon as it says who it is', async () => {
   const path = join(await tempFolder(), 'socket')
   const { scanner } = withBreaker(scannerOfKind('clamd', { options: { address: { path } } }))
-  const kit = await startTestDaemon({ scanners: [scanner], versionIntervalMs: 100 })
+  const kit = await startTestDaemon({ scanners: [scanner], versionIntervalMs: 100, answerMs: 100 })
   const client = await kit.greet()
   for (let i = 0; i < FAILURES; i++) expect(await send(client)).toBe(DEFERRED)
   expect(await circuitOf(kit, 'clamd')).toBe(1)
@@ -247,7 +247,10 @@ describe('a backup', () => {
   })
 
   test('that does not answer hinders nobody, until it is needed', async () => {
-    const { first, second, kit } = await startTwo('tempfail', 'tempfail', { versionIntervalMs: 100 })
+    const { first, second, kit } = await startTwo('tempfail', 'tempfail', {
+      versionIntervalMs: 100,
+      answerMs: 100,
+    })
     second.misbehave('garbage')
     await until(async () => (await kit.metrics()).get('ecluse_scanner_up{scanner="second"}') === 0)
     await until(() => kit.daemon.notReady().length === 0)

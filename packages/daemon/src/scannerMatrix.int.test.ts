@@ -156,7 +156,12 @@ async function startRow(adapter: Adapter, fault: Fault, onError: OnError) {
 
 async function startWith(scanners: readonly ConfiguredScanner[]): Promise<TestDaemon> {
   // The daemon asks each scanner who it is before it starts: not longer than this.
-  return await startTestDaemon({ scanners, rules: rulesWith({ policy }), versionIntervalMs: 100 })
+  return await startTestDaemon({
+    scanners,
+    rules: rulesWith({ policy }),
+    versionIntervalMs: 100,
+    answerMs: 100,
+  })
 }
 
 describe.each(Object.keys(ADAPTERS) as Adapter[])('%s', (adapter) => {
