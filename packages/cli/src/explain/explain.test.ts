@@ -263,9 +263,9 @@ test('says so where the deadline is over, and counts the scanner as failed', asy
   silent.listen(join(folder, 'silent'))
   await once(silent, 'listening')
   try {
-    const yaml = `${CONFIG.replace(/scanners.*\n/, '')}limits: { deadline: 1s }
+    const yaml = `${CONFIG.replace(/scanners.*\n/, '')}limits: { deadline: 4s }
 reinject: { connectTimeout: 1s, commandTimeout: 1s, dataTimeout: 1s, dotTimeout: 1s }
-scanners: [{ kind: clamd, address: 'unix:${folder}/silent', timeout: 1s, onError: tempfail }]
+scanners: [{ kind: clamd, address: 'unix:${folder}/silent', timeout: 4s, onError: tempfail }]
 `
     const { scanners, recipients, notes } = await why('To: a@example.org\n\n', '', yaml)
     expect(scanners).toMatchObject([{ outcome: 'failed', code: 'E_ABORTED' }])
