@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
-import { configSchema, describeKeys, type Config } from '@ecluse/core'
+import type { Config } from '@ecluse/core'
 import { parseAllDocuments } from 'yaml'
 import { SAMPLE_KINDS } from '../test/sampleKinds.ts'
 import { loadConfig } from './loadConfig.ts'
@@ -40,15 +40,16 @@ describe('deploy/cluster/ecluse.yaml', () => {
     expect((await load(source)).warnings).toEqual([])
   })
 
-  const keys = describeKeys(configSchema(SAMPLE_KINDS, 'mail.example.org')).map(({ path: key }) => key)
-  const knowsSentinels = keys.includes('redis.sentinels')
-  const reason = knowsSentinels ? '' : ' (skipped: no redis.sentinels in this version)'
-  const describeRedis = knowsSentinels ? describe : describe.skip
-  describeRedis(`with what is commented out${reason}`, () => {
-    test('loads without a warning', async () => {
-      const { warnings } = await load(source.replace(/^#(?=redis:|  \w)/gm, ''))
-      expect(warnings).toEqual([])
+  test('has one memory for all, behind Sentinels, the ledger in it', async () => {
+    const { config } = await load(source)
+    expect(config.redis).toMatchObject({
+      sentinels: ['10.0.0.31', '10.0.0.32', '10.0.0.33'].map((host) => ({ host, port: 26_379 })),
+      sentinelName: 'ecluse',
+      password: 'a password',
+      secret: 'a secret of some length',
+      prefix: 'ecluse',
     })
+    expect(config.ledger.shared).toBe(true)
   })
 
   test('fits haproxy.cfg', async () => {

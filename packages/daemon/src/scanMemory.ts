@@ -33,8 +33,6 @@ export interface DaemonMemoryOptions {
 /** A memory that instances share. */
 interface SharedVerdicts {
   readonly cache: SharedCache
-  /** Known to these instances alone; absent: whoever can write to the cache is believed. */
-  readonly secret?: string
 }
 
 const NOTHING: VerdictLimits = { maxEntries: 0, maxBytes: 0, cleanTtlMs: 0, infectedTtlMs: 0, spamTtlMs: 0 }
@@ -45,7 +43,6 @@ export function openScanMemory({ limits, shared, timeoutMs, count }: DaemonMemor
     limits: limits ?? NOTHING,
     now: Date.now,
     ...(shared && { shared: shared.cache }),
-    ...(shared?.secret !== undefined && { secret: shared.secret }),
   })
   const versions = new EngineVersions(timeoutMs)
   const memory: ScanMemory = { cache, versions, flights: new Flights(), pace: new ScanPace(), count }

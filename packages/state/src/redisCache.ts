@@ -3,7 +3,7 @@ import type { RedisCommand, RedisReply } from './redisClient.ts'
 import { FRAME_BYTES, sealed, unsealed } from './redisFrame.ts'
 import { claimKey, verdictKey } from './redisKeys.ts'
 import type { RedisLink } from './redisLink.ts'
-import type { SharedCache } from './sharedCache.ts'
+import type { SharedCache, SharedValue } from './sharedCache.ts'
 
 /** Larger ones are not written, and refused unread. */
 export const MAX_VALUE_BYTES = 64 * 1024
@@ -46,7 +46,7 @@ class RedisCache implements SharedCache {
     return this.#link.available
   }
 
-  async read(keys: readonly string[]): Promise<readonly (Buffer | undefined)[]> {
+  async read(keys: readonly string[]): Promise<readonly SharedValue[]> {
     if (keys.length === 0) return []
     // The range is one byte longer than the largest: what comes in full length is too long, and the rest stays there.
     const commands = keys.map((key): RedisCommand => [
@@ -87,7 +87,7 @@ class RedisCache implements SharedCache {
     void this.#link.ask([['EVAL', UNCLAIM, 1, stored, token]], 'write')
   }
 
-  #valueOf(key: string, reply: RedisReply | undefined): Buffer | undefined {
+  #valueOf(key: string, reply: RedisReply | undefined): SharedValue {
     // Where there is nothing, a range is empty.
     if (!Buffer.isBuffer(reply) || reply.length === 0) return undefined
     const { prefix, secret, onOdd } = this.#options
@@ -95,7 +95,7 @@ class RedisCache implements SharedCache {
     if (Buffer.isBuffer(value)) return value
     onOdd?.()
     if (value === 'foreign') this.#link.distrust()
-    return undefined
+    return 'odd'
   }
 
   /** Absent: no answer, or none to this question. */

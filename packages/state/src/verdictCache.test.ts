@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import { CLEAN, type Verdict } from '@ecluse/core'
 import { memoryShared } from '../test/sharedCache.ts'
+import type { SharedValue } from './sharedCache.ts'
 import { VerdictCache, type VerdictCacheOptions } from './verdictCache.ts'
 import type { VerdictPlace } from './verdictKey.ts'
 
@@ -76,18 +77,13 @@ describe('in memory', () => {
 })
 
 describe('shared', () => {
-  const two = (secrets: readonly (string | undefined)[] = []) => {
+  const two = () => {
     const shared = memoryShared()
-    const [one, other] = [0, 1].map((index) => {
-      const secret = secrets[index]
-      return open({ shared, ...(secret !== undefined && { secret }) })
-    })
-    if (!one || !other) throw new TypeError('two were opened')
-    return { shared, one, other }
+    return { shared, one: open({ shared }), other: open({ shared }) }
   }
 
   test('another instance finds it, and remembers it for the time that is left', async () => {
-    const { one, other, shared } = two(['s', 's'])
+    const { one, other, shared } = two()
     one.cache.remember(placeOf('a'), INFECTED, 'virus')
     expect(shared.ttlOf('a')).toBe(LIMITS.infectedTtlMs)
     other.clock.now += HOUR_MS
@@ -106,15 +102,13 @@ describe('shared', () => {
     expect(await other.cache.fetch([placeOf('a', ELSEWHERE)])).toEqual([undefined])
   })
 
-  test.each([
-    ['with another secret', ['s', 't']],
-    ['without the secret', [undefined, 's']],
-    ['with a secret that we have not', ['s', undefined]],
-  ])('what is written %s is odd, and not remembered', async (_, secrets) => {
-    const { one, other } = two(secrets)
-    one.cache.remember(placeOf('a'), CLEAN, 'virus')
-    expect(await other.cache.fetch([placeOf('a')])).toEqual(['odd'])
-    expect(other.cache.recall(placeOf('a'))).toBeUndefined()
+  test.each<[string, SharedValue]>([
+    ['says to be odd', 'odd'],
+    ['has of something else', Buffer.from('clean')],
+  ])('what the level %s is odd, and not remembered', async (_, value) => {
+    const { cache } = open({ shared: { ...memoryShared(), available: true, read: async () => [value] } })
+    expect(await cache.fetch([placeOf('a')])).toEqual(['odd'])
+    expect(cache.recall(placeOf('a'))).toBeUndefined()
   })
 
   test('one that does not answer is not asked', async () => {

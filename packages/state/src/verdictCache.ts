@@ -1,14 +1,8 @@
 import { isComplete, type ScanRequest, type Verdict } from '@ecluse/core'
 import { MemoryVerdicts, type MemoryLimits } from './memoryVerdicts.ts'
-import type { SharedCache } from './sharedCache.ts'
+import type { SharedCache, SharedValue } from './sharedCache.ts'
 import { verdictPlace, type VerdictPlace, type VerdictSource } from './verdictKey.ts'
-import {
-  dependsOnTrace,
-  verdictSeal,
-  writeVerdict,
-  type RememberedVerdict,
-  type VerdictSeal,
-} from './verdictValue.ts'
+import { dependsOnTrace, packVerdict, unpackVerdict, type RememberedVerdict } from './verdictValue.ts'
 
 /** How much is remembered, and how long. Milliseconds. */
 export interface VerdictLimits extends MemoryLimits {
@@ -22,8 +16,6 @@ export interface VerdictCacheOptions {
   readonly limits: VerdictLimits
   /** Absent: what this process remembers is all. */
   readonly shared?: SharedCache
-  /** Known to all instances that share, and to nobody else; absent: everybody who can write there is believed. */
-  readonly secret?: string
   /** Unix milliseconds. */
   readonly now: () => number
 }
@@ -39,14 +31,12 @@ export class VerdictCache {
   #limits: VerdictLimits
   readonly #memory: MemoryVerdicts
   readonly #shared: SharedCache | undefined
-  readonly #seal: VerdictSeal
   readonly #now: () => number
 
-  constructor({ limits, shared, secret, now }: VerdictCacheOptions) {
+  constructor({ limits, shared, now }: VerdictCacheOptions) {
     this.#limits = limits
     this.#memory = new MemoryVerdicts(limits)
     this.#shared = shared
-    this.#seal = verdictSeal(secret)
     this.#now = now
   }
 
@@ -103,17 +93,16 @@ export class VerdictCache {
       expiresAt: Math.floor(this.#now()) + ttlMs,
       ...(dependsOnTrace(verdict) && { trace: place.trace() }),
     }
-    const text = writeVerdict(remembered)
-    const sealed = this.#seal.close(place.key, text)
-    if (!sealed) return
-    this.#memory.set(place.key, remembered, text.length)
-    this.shared?.write(place.key, sealed, ttlMs)
+    const value = packVerdict(remembered)
+    if (!value) return
+    this.#memory.set(place.key, remembered, value.length)
+    this.shared?.write(place.key, value, ttlMs)
   }
 
-  #take(place: VerdictPlace, value: Buffer | undefined): Fetched {
-    if (!value) return undefined
+  #take(place: VerdictPlace, value: SharedValue): Fetched {
+    if (value === undefined || value === 'odd') return value
     const now = this.#now()
-    const remembered = this.#seal.open(place.key, value, now)
+    const remembered = unpackVerdict(value, now)
     if (!remembered) return 'odd'
     if (remembered.expiresAt <= now || !isFor(place, remembered)) return undefined
     this.#memory.set(place.key, remembered, value.length)

@@ -4,15 +4,15 @@ import { CLEAN, isComplete, type Finding, type Verdict } from '@ecluse/core'
 import {
   dependsOnTrace,
   MAX_VALUE_BYTES,
+  packVerdict,
   readVerdict,
-  verdictSeal,
+  unpackVerdict,
   writeVerdict,
   type RememberedVerdict,
 } from './verdictValue.ts'
 
 const NOW = Date.UTC(2026, 10, 24)
 const TRACE = 'cd'.repeat(32)
-const KEY = 'ecluse:v1:clamav:1:2:3'
 const CLEAN_VALUE: RememberedVerdict = { verdict: CLEAN, expiresAt: NOW + 1000 }
 const INFECTED: RememberedVerdict = {
   verdict: { findings: [{ kind: 'virus', name: 'Eicar-Test-Signature' }] },
@@ -140,65 +140,31 @@ test.each<[Verdict, boolean, boolean]>([
   expect([isComplete(verdict), dependsOnTrace(verdict)]).toEqual([complete, oneWay])
 })
 
-describe.each([
-  ['a secret', 'hunter2'],
-  ['no secret', undefined],
-])('sealed with %s', (_, secret) => {
-  const seal = verdictSeal(secret)
-  const sealed = seal.close(KEY, writeVerdict(CLEAN_VALUE)) ?? Buffer.alloc(0)
-
-  test('opens for its key', () => {
-    expect(seal.open(KEY, sealed, NOW)).toEqual(CLEAN_VALUE)
+describe('packed', () => {
+  test('comes out as it went in', () => {
+    expect(unpackVerdict(packVerdict(CLEAN_VALUE) ?? Buffer.alloc(0), NOW)).toEqual(CLEAN_VALUE)
   })
 
   test('is none when it would hold for more than 30 days', () => {
-    const text = writeVerdict({ ...CLEAN_VALUE, expiresAt: NOW + 31 * 86_400_000 })
-    expect(seal.open(KEY, seal.close(KEY, text) ?? Buffer.alloc(0), NOW)).toBeUndefined()
+    const at = (expiresAt: number) => Buffer.from(writeVerdict({ ...CLEAN_VALUE, expiresAt }))
+    const longest = NOW + 30 * 86_400_000
+    expect(unpackVerdict(at(longest), NOW)?.expiresAt).toBe(longest)
+    expect(unpackVerdict(at(longest + 1), NOW)).toBeUndefined()
   })
 
-  test('what is too long is neither closed nor opened', () => {
+  test('is neither made nor read when it is too long', () => {
+    const symbols = Array.from({ length: 400 }, () => ({ name: 'x'.repeat(100), score: 1 }))
+    const verdict: Verdict = { findings: [{ kind: 'score', points: 1, symbols }] }
+    expect(packVerdict({ verdict, expiresAt: NOW })).toBeUndefined()
     const long = `{"v":1,"e":${NOW},"f":[]${' '.repeat(MAX_VALUE_BYTES)}}`
-    expect(seal.close(KEY, long)).toBeUndefined()
-    expect(seal.open(KEY, Buffer.from(long), NOW)).toBeUndefined()
+    expect(unpackVerdict(Buffer.from(long), NOW)).toBeUndefined()
   })
 
   test('property: garbage is none', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-        expect(seal.open(KEY, Buffer.from(bytes), NOW)).toBeUndefined()
+        expect(unpackVerdict(Buffer.from(bytes), NOW)).toBeUndefined()
       }),
     )
-  })
-})
-
-describe('whoever does not know the secret', () => {
-  const seal = verdictSeal('hunter2')
-  const sealed = seal.close(KEY, writeVerdict(INFECTED)) ?? Buffer.alloc(0)
-
-  test.each<[string, Buffer | undefined]>([
-    ['writes clean', Buffer.from(writeVerdict(CLEAN_VALUE))],
-    ['guesses another secret', verdictSeal('hunter3').close(KEY, writeVerdict(CLEAN_VALUE))],
-    ['guesses an empty one', verdictSeal('').close(KEY, writeVerdict(CLEAN_VALUE))],
-    ['brings it from another key', seal.close(`${KEY}4`, writeVerdict(CLEAN_VALUE))],
-    [
-      'puts the seal of one before another',
-      Buffer.concat([sealed.subarray(0, 43), Buffer.from(writeVerdict(CLEAN_VALUE))]),
-    ],
-    ['leaves the seal alone', sealed.subarray(0, 43)],
-    ['writes nothing', Buffer.alloc(0)],
-  ])('%s, and is not believed', (_, value) => {
-    expect(seal.open(KEY, value ?? Buffer.alloc(0), NOW)).toBeUndefined()
-  })
-
-  test('changes one bit anywhere, and is not believed', () => {
-    for (let bit = 0; bit < sealed.length * 8; bit++) {
-      const changed = Buffer.from(sealed)
-      changed.writeUInt8(changed.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
-      expect(seal.open(KEY, changed, NOW)).toBeUndefined()
-    }
-  })
-
-  test('a sealed one is none where there is no secret', () => {
-    expect(verdictSeal().open(KEY, sealed, NOW)).toBeUndefined()
   })
 })

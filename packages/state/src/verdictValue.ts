@@ -1,4 +1,3 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { AuthenticationMethod, Finding, SpamSymbol, Verdict } from '@ecluse/core'
 
 /** A verdict as it is remembered. */
@@ -17,7 +16,6 @@ const MAX_FINDINGS = 1000
 const MAX_SYMBOLS = 200
 const MAX_POINTS = 1_000_000
 const MAX_TTL_MS = 30 * 86_400_000
-const MAC_LENGTH = 43
 const METHODS: ReadonlySet<unknown> = new Set<AuthenticationMethod>(['dkim', 'spf', 'dmarc'])
 const PRINTABLE = /^[\x20-\x7e]*$/
 
@@ -134,44 +132,20 @@ function parse(text: string): unknown {
   }
 }
 
-/** Writes and reads verdicts for a place that others can write to. */
-export interface VerdictSeal {
-  /** @returns absent: it is too long to be remembered */
-  close(key: string, text: string): Buffer | undefined
-  /**
-   * @param now Unix milliseconds
-   * @returns absent: nobody who knows the secret has written it for this key, it is none, or its time is over
-   */
-  open(key: string, sealed: Buffer, now: number): RememberedVerdict | undefined
+/** @returns absent: it is too long to be remembered */
+export function packVerdict(remembered: RememberedVerdict): Buffer | undefined {
+  const value = Buffer.from(writeVerdict(remembered))
+  return value.length > MAX_VALUE_BYTES ? undefined : value
 }
 
 /**
- * With a secret, a value begins with an HMAC-SHA256 over key and text (RFC 2104), 43 characters of base64url: whoever can
- * write to the place cannot make a virus clean, nor bring back a verdict for another key or after its time.
+ * Reads what {@link packVerdict} made. Who may have written it is for the level that instances share to say.
  *
- * @param secret absent: everybody who can write there is believed
+ * @param now Unix milliseconds
+ * @returns absent: it is none, or would hold for longer than any of ours; its time may be over
  */
-export function verdictSeal(secret?: string): VerdictSeal {
-  const macOf = (key: string, text: string): string =>
-    secret === undefined ? '' : createHmac('sha256', secret).update(`${key}\n${text}`).digest('base64url')
-  const unseal = (key: string, sealed: Buffer): string | undefined => {
-    const text = sealed.toString('utf8')
-    if (secret === undefined) return text
-    const mac = Buffer.from(text.slice(0, MAC_LENGTH))
-    const wanted = Buffer.from(macOf(key, text.slice(MAC_LENGTH)))
-    return mac.length === wanted.length && timingSafeEqual(mac, wanted) ? text.slice(MAC_LENGTH) : undefined
-  }
-  return {
-    close(key, text) {
-      const sealed = Buffer.from(macOf(key, text) + text)
-      return sealed.length > MAX_VALUE_BYTES ? undefined : sealed
-    },
-    open(key, sealed, now) {
-      if (sealed.length > MAX_VALUE_BYTES) return undefined
-      const text = unseal(key, sealed)
-      const remembered = text === undefined ? undefined : readVerdict(text)
-      if (!remembered || remembered.expiresAt > now + MAX_TTL_MS) return undefined
-      return remembered
-    },
-  }
+export function unpackVerdict(value: Buffer, now: number): RememberedVerdict | undefined {
+  if (value.length > MAX_VALUE_BYTES) return undefined
+  const remembered = readVerdict(value.toString('utf8'))
+  return remembered && remembered.expiresAt <= now + MAX_TTL_MS ? remembered : undefined
 }
