@@ -96,7 +96,7 @@ test('shows the same when the index is deleted, and has it again', async () => {
   expect(await linesOfA()).toHaveLength(300)
   expect(await items()).toEqual(before)
   expect(await linesOfA()).toHaveLength(300)
-})
+}, 60_000)
 
 test('shows the same when the index is torn at any byte, and what another process adds then', async () => {
   for (let number = 1; number <= 2; number++) await keep(number)
