@@ -31,8 +31,12 @@ test.each<[string, Record<string, unknown>, string[], string[]]>([
   ['the next hop', { reinject: { connections: 3 } }, [], ['reinject']],
   ['HTTP', { http: { address: '127.0.0.1:1' } }, [], ['http']],
   ['the spool', { spool: { directory: '/s' } }, [], ['spool']],
-  ['the quarantine', { quarantine: { directory: '/q', keep: '1h' } }, [], ['quarantine.directory']],
-  ['what the daemon does not look at', { quarantine: { keep: '1h' } }, [], []],
+  [
+    'the quarantine',
+    { quarantine: { directory: '/q', keep: '1h' } },
+    [],
+    ['quarantine.directory', 'quarantine.keep'],
+  ],
 ])('tells what can be put in force and what needs a restart: %s', (_, input, applied, needRestart) => {
   const [before, after] = [parse({}), parse(input)]
   expect(configChanges({ started: before, inForce: before }, after)).toEqual({ applied, needRestart })

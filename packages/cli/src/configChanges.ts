@@ -33,8 +33,6 @@ const RELOADED: ReadonlySet<string> = new Set([
   'limits.drain',
   'log.level',
 ])
-/** Keys that the daemon does not look at. */
-const UNUSED: ReadonlySet<string> = new Set(['quarantine.keep'])
 /** Sections of which each key is on its own. */
 const SPLIT = ['cache', 'limits', 'log', 'quarantine'] as const
 
@@ -52,7 +50,7 @@ export function configChanges(
   const applied = changedKeys(inForce, next, (key) => RELOADED.has(key))
   return {
     applied: [...new Set(applied.map((key) => key.split('.', 1)[0] ?? key))],
-    needRestart: changedKeys(started, next, (key) => !RELOADED.has(key) && !UNUSED.has(key)),
+    needRestart: changedKeys(started, next, (key) => !RELOADED.has(key)),
   }
 }
 

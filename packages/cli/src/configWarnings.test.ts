@@ -87,11 +87,15 @@ describe('of the whole', () => {
     ],
     [
       `${LOCAL}${CLAMD}`,
-      '1:1: quarantine.keep: not set: the quarantine grows for ever (write keep: 30d, and let cron run ecluse quarantine expire each day)',
+      '1:1: quarantine.keep: not set: the quarantine grows for ever (write keep: 30d, or maxSize: 20GiB)',
     ],
     [
       `${LOCAL}${CLAMD}quarantine: { directory: /srv/quarantine }\n`,
-      '3:1: quarantine.keep: not set: the quarantine grows for ever (write keep: 30d, and let cron run ecluse quarantine expire each day)',
+      '3:1: quarantine.keep: not set: the quarantine grows for ever (write keep: 30d, or maxSize: 20GiB)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { keep: { virus: 90d, spam: 14d } }\n`,
+      '3:21: quarantine.keep: does not name banned: what is kept of it stays for ever (add banned: 30d, or set quarantine.maxSize)',
     ],
   ])('%j', async (source, expected) => {
     expect(await warningsOf(source)).toEqual([expected])
@@ -104,6 +108,14 @@ describe('of the whole', () => {
     "listen: [{ address: '0.0.0.0:10024', proxies: [0.0.0.0/0], tls: { key: /k, cert: /c, ca: /a, requireClientCertificate: true } }]",
   ])('there is none of %s', async (listen) => {
     expect(await warningsOf(`${ORDINARY}${listen}\n`)).toEqual([])
+  })
+
+  test.each([
+    'keep: { virus: 90d, spam: 14d, banned: 1h }',
+    'maxSize: 20GiB',
+    'keep: { spam: 1d }, maxSize: 1GiB',
+  ])('there is none of a quarantine with %s', async (keys) => {
+    expect(await warningsOf(`${LOCAL}${CLAMD}quarantine: { ${keys} }\n`)).toEqual([])
   })
 
   test('there is none of a quarantine that nothing comes into', async () => {

@@ -61,16 +61,10 @@ function destinyWarnings(policy: Policy): Warning[] {
 
 function limitWarnings({ policy, policies, limits, quarantine, softBounce }: Config): Warning[] {
   const warnings: Warning[] = []
-  const keeps = [policy, ...policies.map((overlay) => overlay.policy)].some(
-    ({ quarantine: kept }) => kept !== undefined && kept.length > 0,
+  const kept = new Set(
+    [policy, ...policies.map((overlay) => overlay.policy)].flatMap((each) => each.quarantine ?? []),
   )
-  if (keeps && quarantine.keep === undefined) {
-    warnings.push({
-      path: ['quarantine', 'keep'],
-      message: 'not set: the quarantine grows for ever',
-      hint: 'write keep: 30d, and let cron run ecluse quarantine expire each day',
-    })
-  }
+  warnings.push(...growthWarnings(kept, quarantine))
   if (softBounce) {
     warnings.push({
       path: ['softBounce'],
@@ -86,6 +80,21 @@ function limitWarnings({ policy, policies, limits, quarantine, softBounce }: Con
     })
   }
   return warnings
+}
+
+/** Where nothing bounds what is kept. */
+function growthWarnings(kept: ReadonlySet<Category>, { keep, maxSize }: Config['quarantine']): Warning[] {
+  if (kept.size === 0 || maxSize !== undefined) return []
+  const path = ['quarantine', 'keep']
+  if (keep === undefined) {
+    return [
+      { path, message: 'not set: the quarantine grows for ever', hint: 'write keep: 30d, or maxSize: 20GiB' },
+    ]
+  }
+  const [endless] = [...kept].filter((category) => keep[category] === undefined)
+  if (endless === undefined) return []
+  const message = `does not name ${endless}: what is kept of it stays for ever`
+  return [{ path, message, hint: `add ${endless}: 30d, or set quarantine.maxSize` }]
 }
 
 const LEVELS = ['tagLevel', 'tag2Level', 'killLevel'] as const

@@ -200,6 +200,7 @@ interface Listed {
   readonly id: string
   readonly category: string
   readonly storedAt: string
+  readonly states: readonly string[]
 }
 
 describeWith({ describe, beforeAll }, 'postfix')('the quarantine command beside a running filter', () => {
@@ -247,6 +248,7 @@ describeWith({ describe, beforeAll }, 'postfix')('the quarantine command beside 
         size: expect.any(Number),
         score: 1000,
         reasons: ['spam'],
+        states: ['kept', 'kept'],
       },
     ])
     const shown = await quarantine('show', id)
@@ -267,6 +269,11 @@ describeWith({ describe, beforeAll }, 'postfix')('the quarantine command beside 
     const text = delivered[0]?.data.toString('latin1') ?? ''
     expect(text.slice(text.indexOf('\r\n\r\n') + 4)).toBe(body)
     expect(text.endsWith(raw.stdout)).toBe(true)
+    // It went past the scanners: it is not kept once more, and known as released.
+    expect((await list()).map((entry) => [entry.id, entry.states])).toEqual([[id, ['released', 'released']]])
+    const again = await quarantine('release', id)
+    expect(again).toMatchObject({ code: 1, stdout: '' })
+    expect(again.stderr).toMatch(/was released at [^\n]* \(use --force [^\n]*\)\n$/)
 
     await expect(quarantine('delete', id)).resolves.toMatchObject({ code: 0 })
     expect(await list()).toEqual([])

@@ -6,16 +6,20 @@ import {
   type Config,
   type ConfiguredScanner,
   type ListenConfig,
+  type QuarantineConfig,
   type ReinjectConfig,
 } from '@ecluse/core'
 import type { DaemonOptions, Log, NoticeOptions, ReloadableOptions } from '@ecluse/daemon'
 import { loadNoticeTemplates, type ReceiverOptions, type ReinjectOptions } from '@ecluse/mail'
+import { canPack, type Retention } from '@ecluse/quarantine'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
 import { redisOptions } from './redisWiring.ts'
 
 /** Whoever is there answers at once; several may wait for it at the start. */
 const ANSWER_MS = 5000
+/** How often expired mail is looked for. */
+const EXPIRY_INTERVAL_MS = 60_000
 /** A daemon that restarts has no socket for a moment. */
 const SCAN_RETRY_MS = 1000
 
@@ -34,7 +38,7 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     ...(await connections(config)),
     hostname: config.hostname,
     spool: config.spool,
-    quarantineDirectory: config.quarantine.directory,
+    ...quarantineOptions(config.quarantine),
     ledger: { directory: config.ledger.directory, ttlMs: config.ledger.ttl },
     versionIntervalMs: config.cache.versionInterval,
     answerMs: Math.min(ANSWER_MS, config.cache.versionInterval),
@@ -79,6 +83,14 @@ export async function checkFiles(config: Config): Promise<void> {
   await noticeOptions(config)
 }
 
+/** @throws FilterError E_CONFIG when this Node.js cannot pack so */
+function checkPacking({ compress }: QuarantineConfig): void {
+  if (canPack(compress)) return
+  throw new FilterError('E_CONFIG', `quarantine.compress: ${compress}: Node.js ${process.version} has none`, {
+    hint: 'write gzip, or run Node.js 22.15 or newer',
+  })
+}
+
 /** @throws FilterError E_CONFIG when a text of `notices.templates` cannot be used */
 async function noticeOptions({ notices, hostname }: Config): Promise<NoticeOptions> {
   const { admin, adminRate, recipients, digestTime, senders, bounceBudget, language, templates } = notices
@@ -94,12 +106,30 @@ async function noticeOptions({ notices, hostname }: Config): Promise<NoticeOptio
 }
 
 async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject' | 'redis'>> {
+  checkPacking(config.quarantine)
   const redis = await redisOptions(config, readConfigured)
   return {
     ...(redis && { redis: { ...redis, ledger: config.ledger.shared } }),
     receivers: await Promise.all(config.listen.map((listen) => receiverOptions(listen, config))),
     reinject: await reinjectOptions(config.reinject, config.hostname),
   }
+}
+
+function quarantineOptions(
+  kept: QuarantineConfig,
+): Pick<DaemonOptions, 'quarantineDirectory' | 'quarantinePacking' | 'expiry'> {
+  const retention = retentionOf(kept)
+  return {
+    quarantineDirectory: kept.directory,
+    quarantinePacking: kept.compress,
+    ...(retention && { expiry: { retention, intervalMs: EXPIRY_INTERVAL_MS } }),
+  }
+}
+
+/** What the configuration says of how long and how much is kept; absent: everything for ever. */
+export function retentionOf({ keep, maxSize }: QuarantineConfig): Retention | undefined {
+  if (keep === undefined && maxSize === undefined) return undefined
+  return { keepMs: keep ?? {}, ...(maxSize !== undefined && { maxBytes: maxSize }) }
 }
 
 /** The scanners that the configuration names, built by their kinds. */

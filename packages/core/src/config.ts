@@ -17,12 +17,12 @@ import {
   limitsSection,
   listenerSection,
   logSection,
-  quarantineSection,
   reinjectSection,
   spoolSection,
 } from './configSections.ts'
 import { cacheSection } from './configCache.ts'
 import { noticesSection, type NoticesConfig } from './configNotices.ts'
+import { quarantineSection, type KeepTimes } from './configQuarantine.ts'
 import { redisSection, type RedisConfig } from './configRedis.ts'
 import { policyList, senderList } from './configLists.ts'
 import { policySection } from './configPolicy.ts'
@@ -157,8 +157,11 @@ export interface ScannerConfig {
 /** Where copies are kept. */
 export interface QuarantineConfig {
   readonly directory: string
-  /** Milliseconds, for `quarantine expire`: nothing is deleted by itself. Absent: for ever. */
-  readonly keep?: number
+  /** Absent: everything for ever. */
+  readonly keep?: KeepTimes
+  /** Bytes as stored; absent: no limit. */
+  readonly maxSize?: number
+  readonly compress: 'none' | 'gzip' | 'zstd'
 }
 
 /** Where messages are while they are looked at. */

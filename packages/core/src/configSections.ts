@@ -104,20 +104,6 @@ export function reinjectSection() {
   })
 }
 
-/** `quarantine`. */
-export function quarantineSection() {
-  return section('Where copies are kept.', {
-    directory: path('Folder of the copies, for our user alone.').prefault('/var/lib/ecluse/quarantine'),
-    keep: duration(
-      'How long copies are kept: `ecluse quarantine expire` deletes older ones, nothing does by itself.',
-      {
-        min: '1h',
-        max: '3650d',
-      },
-    ).exactOptional(),
-  })
-}
-
 /** `spool`. */
 export function spoolSection() {
   return section('Where a message is while it is looked at.', {

@@ -49,6 +49,10 @@ export interface VerdictMemory {
   readonly settings: string
 }
 
+/** What a message is, as people judge. */
+export const LEARNED_CLASSES = ['ham', 'spam'] as const
+export type LearnedClass = (typeof LEARNED_CLASSES)[number]
+
 /** A configured scanner. One instance serves all messages; it keeps no state between them. */
 export interface Scanner {
   /**
@@ -72,6 +76,13 @@ export interface Scanner {
    * cannot tell, and nothing is remembered for longer than a spam score. Throws as `scan` does.
    */
   loaded?(signal: AbortSignal): Promise<LoadedSignatures>
+  /**
+   * Tells the engine what the message is, so that it knows the next one of its kind; absent: it cannot be told.
+   *
+   * @returns whether it learned something: it may have known this message
+   * @throws FilterError as `scan` does; E_SCANNER_PROTOCOL also when the engine refuses, with its reason
+   */
+  learn?(message: Message, as: LearnedClass, signal: AbortSignal): Promise<boolean>
   /** Frees idle connections; absent: there are none. */
   close?(): Promise<void>
 }

@@ -1,5 +1,5 @@
 import { createSpool, type Spool, type SpoolOptions } from '@ecluse/mail'
-import { createFileStore, type QuarantineStore } from '@ecluse/quarantine'
+import { createFileStore, type Packing, type QuarantineStore } from '@ecluse/quarantine'
 import { createFileLedger, type FileLedgerOptions, type Ledger } from '@ecluse/state'
 import type { Log } from './log.ts'
 import type { ReleaseStack } from './releaseStack.ts'
@@ -20,6 +20,7 @@ interface FolderOptions {
   readonly spool: SpoolOptions
   readonly wantsContent: () => boolean
   readonly quarantineDirectory: string
+  readonly quarantinePacking?: Packing
   readonly ledger?: FileLedgerOptions
   readonly log: Log
 }
@@ -34,7 +35,9 @@ export async function openFolders(
   shared?: (own: Ledger) => Ledger,
 ): Promise<Folders> {
   const spool = createSpool({ ...options.spool, wantsContent: options.wantsContent })
-  const quarantine = createFileStore(options.quarantineDirectory)
+  const quarantine = createFileStore(options.quarantineDirectory, {
+    ...(options.quarantinePacking && { compress: options.quarantinePacking }),
+  })
   const own = options.ledger && createFileLedger(options.ledger)
   const ledger = own && shared ? shared(own) : own
   await Promise.all([spool.prepare(), quarantine.prepare()])

@@ -1,6 +1,8 @@
 import type { ConfiguredScanner, Rules, Scanner } from '@ecluse/core'
 import { createReinjector } from '@ecluse/mail'
+import type { QuarantineStore } from '@ecluse/quarantine'
 import type { ScanAll } from '@ecluse/scanners'
+import { watchExpiry } from './expiry.ts'
 import { openFolders, type Folders } from './folders.ts'
 import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
@@ -34,6 +36,7 @@ export async function openParts(options: DaemonOptions, stack: ReleaseStack): Pr
     wantsContent: () => memory.remembers(reloader.current.scanners),
     deadlineMs: () => reloader.current.limits.deadlineMs,
   })
+  openExpiry(options, quarantine, stack)
   const reinjector = createReinjector(options.reinject)
   // A next hop that does not answer QUIT must not hold us up.
   stack.push(() => atMost(Math.min(LEAVE_MS, drainMs), reinjector.close()))
@@ -117,6 +120,12 @@ async function openStores(
   const shared = options.redis && openSharedMemory(options.redis, options.log, stack)
   const beside = shared?.ledgerBeside(options, deadlineMs)
   return { ...(await openFolders({ ...options, wantsContent }, stack, beside)), ...(shared && { shared }) }
+}
+
+function openExpiry({ expiry, log }: DaemonOptions, quarantine: QuarantineStore, stack: ReleaseStack): void {
+  if (!expiry) return
+  const watch = watchExpiry({ quarantine, log, ...expiry })
+  stack.push(() => watch.close())
 }
 
 function circuitsOf(

@@ -1,6 +1,8 @@
 import type { Address } from '@ecluse/core'
 import type { ReceiverOptions, ReinjectOptions, SpoolOptions } from '@ecluse/mail'
+import type { Packing } from '@ecluse/quarantine'
 import type { FileLedgerOptions, RedisOptions } from '@ecluse/state'
+import type { ExpiryOptions } from './expiry.ts'
 import type { Log } from './log.ts'
 import type { NoticeOptions } from './noticeOutbox.ts'
 import type { ReloadableOptions } from './reload.ts'
@@ -11,6 +13,10 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly reinject: ReinjectOptions
   readonly spool: SpoolOptions
   readonly quarantineDirectory: string
+  /** How new copies are packed; absent: not at all. */
+  readonly quarantinePacking?: Packing
+  /** What is deleted of it, and how often it is looked for. Absent: nothing is. */
+  readonly expiry?: Pick<ExpiryOptions, 'retention' | 'intervalMs'>
   /** Absent: nothing is remembered, and a lost reply is a second delivery. */
   readonly ledger?: FileLedgerOptions
   /** Memory that instances share, and may lose; `ledger` says whether the ledger is there too. Absent: there is none. */

@@ -30,7 +30,8 @@ export interface Readiness {
   ask(): Promise<void>
   /** Asks these scanners from here on, new ones at once, and forgets the others. Never rejects. */
   watch(scanners: readonly ConfiguredScanner[]): Promise<void>
-  close(): void
+  /** Resolves when no folder is being tried any more: whoever unmounts one then can. Waits for nobody else. */
+  close(): Promise<void>
 }
 
 /** Once the next hop answered, it is not asked again so soon: each question is two lines in Postfix's log. */
@@ -50,8 +51,10 @@ export function watchReadiness(options: ReadinessOptions): Readiness {
     nextHopAskedAt = now
     await question('reinject', (signal) => reinjector.probe(signal))
   }
+  let trying: Promise<void> | undefined
   const ask = async (): Promise<void> => {
-    await Promise.all([scanners.ask(), askNextHop(), question('folders', folders)])
+    trying = question('folders', folders)
+    await Promise.all([scanners.ask(), askNextHop(), trying])
   }
 
   let asking = false
@@ -67,7 +70,10 @@ export function watchReadiness(options: ReadinessOptions): Readiness {
     versions: scanners.versions,
     ask,
     watch: scanners.watch,
-    close: () => clearInterval(timer),
+    async close() {
+      clearInterval(timer)
+      await trying
+    },
   }
 }
 

@@ -11,7 +11,7 @@ import {
   until,
   type TestDaemon,
 } from './daemon.testkit.ts'
-import { collectDigests, lastDigestTime, nextDigestTime } from './recipientDigest.ts'
+import { collectDigests, entriesSince, lastDigestTime, nextDigestTime } from './recipientDigest.ts'
 
 afterEach(releaseAll)
 
@@ -98,7 +98,7 @@ async function kept(): Promise<string> {
 
 test('lists what is between two times, for local recipients that want it, newest first', async () => {
   const store = createFileStore(await kept())
-  const digests = await collectDigests(store.list(), rules, { from, to })
+  const digests = await collectDigests(entriesSince(store, from), rules, { from, to })
   expect(
     digests.map(({ to: address, messages, more }) => [address, messages.map(({ id }) => id), more]),
   ).toEqual([

@@ -78,6 +78,23 @@ export async function collectDigests(
   return [...found].map(([to, of]) => ({ to, ...of }))
 }
 
+/**
+ * All that is known of what is kept since then, newest first. What goes meanwhile, or cannot be read, is passed over: one
+ * damaged message must not keep the list from everybody.
+ */
+export async function* entriesSince(
+  quarantine: Pick<QuarantineStore, 'list' | 'get'>,
+  storedSince: Date,
+): AsyncGenerator<QuarantineEntry> {
+  for await (const { id } of quarantine.list({ storedSince })) {
+    try {
+      yield await quarantine.get(id)
+    } catch (err) {
+      if (!(err instanceof FilterError)) throw err
+    }
+  }
+}
+
 function messageOf(entry: QuarantineEntry, outcome: QuarantineEntry['outcomes'][number]): NoticeMessage {
   const { id, storedAt, envelope, subject, sizeBytes } = entry
   const { recipient, category, destiny } = outcome
@@ -106,7 +123,7 @@ async function sendDigests(
 ): Promise<boolean> {
   const { hostname, quarantine, rules, notifier } = parts
   const from = lastDigestTime(new Date(to.getTime() - 1), time)
-  const digests = await collectDigests(quarantine.list(), rules(), { from, to })
+  const digests = await collectDigests(entriesSince(quarantine, from), rules(), { from, to })
   const key = hex(`digest ${hostname} ${to.toISOString()}`).slice(0, 32)
   let all = true
   for (const { to: address, messages, more } of digests) {

@@ -15,7 +15,7 @@ export interface Facts {
   readonly subject?: string
   readonly envelope: Envelope
   /** `rcpt`: index in the envelope's recipients. */
-  readonly outcomes: readonly (Omit<QuarantineOutcome, 'recipient'> & { readonly rcpt: number })[]
+  readonly outcomes: readonly (Omit<QuarantineOutcome, 'recipient' | 'state'> & { readonly rcpt: number })[]
 }
 
 type Check = (value: unknown) => boolean

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals'
 import { type Envelope } from '@ecluse/core'
 import { envelope, ID, POLICY, record, VIRUS } from '../test/sample.ts'
 import { formatFields, readFields, type ReadFields } from './fields.ts'
-import { quarantineRecord, summarize, type QuarantineRecord } from './record.ts'
+import { itemOf, quarantineRecord, summarize, type QuarantineRecord } from './record.ts'
 
 const FACTS = { sizeBytes: 42, digest: 'ab'.repeat(32), subject: 'hello' }
 
@@ -107,14 +107,16 @@ test('reads back what it wrote', () => {
       quarantined: true,
       score: 16.75,
       reason: 'spam',
+      state: 'kept',
     })),
+    releases: [],
   })
   // Recipients are told apart by identity.
   expect(entry.outcomes[1]?.recipient).toBe(entry.envelope.recipients[1])
 })
 
 test('tells the keys that scripts rely on, and leaves out what is unknown', () => {
-  expect(summarize(read(formatFields(record(), FACTS)).entry)).toEqual({
+  expect(summarize(itemOf(read(formatFields(record(), FACTS)).entry))).toEqual({
     id: ID,
     category: 'spam',
     storedAt: '2026-11-24T08:00:00.123Z',
@@ -124,9 +126,10 @@ test('tells the keys that scripts rely on, and leaves out what is unknown', () =
     size: 42,
     score: 16.75,
     reasons: ['spam'],
+    states: ['kept', 'kept'],
   })
   const bare = read(formatFields(record({ assessment: VIRUS }), { sizeBytes: 1, digest: '' })).entry
-  expect(Object.keys(summarize(bare))).toEqual([
+  expect(Object.keys(summarize(itemOf(bare)))).toEqual([
     'id',
     'category',
     'storedAt',
@@ -134,6 +137,7 @@ test('tells the keys that scripts rely on, and leaves out what is unknown', () =
     'recipients',
     'size',
     'reasons',
+    'states',
   ])
 })
 

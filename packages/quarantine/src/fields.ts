@@ -18,7 +18,7 @@ export interface OriginalFacts {
   readonly subject?: string
 }
 
-/** Fields read from the front of a file. */
+/** Fields read from the front of a file: as it was stored, whatever has happened to it since. */
 export interface ReadFields {
   readonly entry: QuarantineEntry
   /** Where the original begins. */
@@ -108,8 +108,9 @@ function readFacts(json: string): QuarantineEntry {
       outcomes: outcomes.map(({ rcpt, ...outcome }) => {
         const recipient = envelope.recipients[rcpt]
         if (recipient === undefined) throw new RangeError('no such recipient')
-        return { recipient, ...outcome }
+        return { recipient, ...outcome, ...(outcome.quarantined && { state: 'kept' as const }) }
       }),
+      releases: [],
     }
   } catch (cause) {
     throw damaged('has damaged fields', cause)
@@ -121,7 +122,7 @@ function damaged(what: string, cause?: unknown): FilterError {
 }
 
 /** ASCII only, so that no tool that reads the file as some charset can change it. */
-function asciiJson(value: unknown): string {
+export function asciiJson(value: unknown): string {
   return JSON.stringify(value).replace(
     /[\x7f-\uffff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,

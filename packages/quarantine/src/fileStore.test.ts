@@ -24,7 +24,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import type { Message } from '@ecluse/core'
 import { envelope, ID, message, record, VIRUS } from '../test/sample.ts'
 import { createFileStore } from './fileStore.ts'
-import type { QuarantineFilter, QuarantineStore } from './store.ts'
+import type { QuarantineFilter, QuarantinePage, QuarantineStore } from './store.ts'
 
 const never = new AbortController().signal
 const MAIL = 'From: a@x\r\nSubject: =?utf-8?q?F=C3=AAte?=\r\n\r\nbody\n.\r\n\0\xff'
@@ -41,11 +41,13 @@ afterEach(async () => {
   await rm(join(directory, '..'), { recursive: true, force: true })
 })
 
-const tree = async (): Promise<string[]> => (await readdir(directory, { recursive: true })).sort()
+/** All but the index. */
+const tree = async (): Promise<string[]> =>
+  (await readdir(directory, { recursive: true })).filter((name) => !name.startsWith('index')).sort()
 
-async function listed(filter?: QuarantineFilter): Promise<string[]> {
+async function listed(filter?: QuarantineFilter, page?: QuarantinePage): Promise<string[]> {
   const ids: string[] = []
-  for await (const { id } of store.list(filter)) ids.push(id)
+  for await (const { id } of store.list(filter, page)) ids.push(id)
   return ids
 }
 
@@ -249,7 +251,7 @@ test('passes over what is not a file of its own, and tells of damaged ones', asy
   await link(join(shard, `spam-${ID}.eml`), join(shard, 'spam-A00000000005.eml'))
   await symlink('/etc', join(directory, 'B'))
   const damaged: unknown[] = []
-  expect(await listed({ onDamaged: (error) => damaged.push(error) })).toEqual([ID])
+  expect(await listed({}, { onDamaged: (error) => damaged.push(error) })).toEqual([ID])
   expect(damaged.map(String).sort()).toEqual([
     `FilterError: ${shard}/spam-A00000000004.eml: is not a file of the quarantine`,
     `FilterError: ${shard}/spam-A00000000005.eml: has the fields of another message`,

@@ -1,57 +1,93 @@
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { open, rename, rm, unlink, writeFile, type FileHandle } from 'node:fs/promises'
-import { addAbortSignal, Readable } from 'node:stream'
-import { CATEGORIES, failpoint, FilterError, type Message } from '@ecluse/core'
-import { headerSubject } from '@ecluse/mail'
-import { formatFields, readFields, type ReadFields } from './fields.ts'
-import { createFolders, type Folders, type StoredFile } from './folders.ts'
-import type { QuarantineEntry, QuarantineRecord } from './record.ts'
-import type { QuarantinedMessage, QuarantineFilter, QuarantineStore } from './store.ts'
-import { codeOf, storeError } from './storeError.ts'
+import { open, rename, rm, unlink } from 'node:fs/promises'
+import { failpoint, FilterError } from '@ecluse/core'
+import { createCatalogue } from './catalogue.ts'
+import { addEvent, readEvents, removeEvents } from './eventFiles.ts'
+import { applyEvents, isDeletedForAll, type QuarantineEvent } from './events.ts'
+import { expireFiles } from './fileExpiry.ts'
+import { listFiles } from './fileList.ts'
+import { createTotals, statsOf } from './fileTotals.ts'
+import { readFields, type ReadFields } from './fields.ts'
+import type { FileStoreParts } from './fileParts.ts'
+import { createFolders, type StoredFile } from './folders.ts'
+import { openMessage, readFront, writeMessage, type ToKeep } from './messageFile.ts'
+import { canPack, type Packing } from './packing.ts'
+import type { QuarantineEntry } from './record.ts'
+import type { QuarantinedMessage, QuarantineStore } from './store.ts'
+import { checkId, codeOf, notWhole, unknownId, within } from './storeError.ts'
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
-const ID = /^[A-Za-z0-9_-]{12}$/
-// The fields of a message with a few recipients; more is read only where they say so.
-const FIRST_READ_BYTES = 16 * 1024
-// 1,000 recipients with addresses of the greatest length stay far below.
-const MAX_FIELD_BYTES = 16 * 1024 * 1024
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants
+
+/** How a file store keeps messages. */
+export interface FileStoreOptions {
+  /** Of new messages; those that are there are read however they are packed. Absent: none. */
+  readonly compress?: Packing
+}
 
 /**
- * Keeps each message in a file `X/CATEGORY-ID.eml`, X being the first character of the id. Names are made of our own
- * id and category only. Files have mode 0600, folders 0700; no symbolic link below `directory` is followed.
+ * Keeps each message in a file `X/CATEGORY-ID.eml`, X being the first character of the id; what happens to it later in
+ * files `X/ID.N.event`. Names are made of our own id and category only. Files have mode 0600, folders 0700; no symbolic
+ * link below `directory` is followed. Any number of processes may share the folder.
+ *
+ * @throws FilterError E_QUARANTINE when this Node.js cannot compress so.
  */
-export function createFileStore(directory: string): QuarantineStore {
+export function createFileStore(
+  directory: string,
+  { compress: packing = 'none' }: FileStoreOptions = {},
+): QuarantineStore {
+  if (!canPack(packing)) {
+    throw new FilterError('E_QUARANTINE', `${packing}: this Node.js has none`, {
+      hint: 'Node.js 22.15, or gzip',
+    })
+  }
   const folders = createFolders(directory)
+  const parts: FileStoreParts = { directory, folders, catalogue: createCatalogue(folders), packing }
+  const totals = createTotals(parts)
+  const cannotList = `${directory}: cannot be listed`
   return {
     prepare: () => within(`${directory}: cannot be used`, () => folders.prepare()),
     check: () => within(`${directory}: cannot be used`, () => folders.check()),
     put: (record, message, signal) =>
-      within(`${record.id}: cannot be kept in ${directory}`, () => put(folders, { record, message }, signal)),
-    list: (filter = {}) => list(folders, directory, filter),
-    get: async (id) => (await find(folders, id)).entry,
-    open: (id) => openOriginal(folders, id),
-    delete: (id) => remove(folders, id),
-    usage: () => within(`${directory}: cannot be counted`, () => folders.usage()),
-  }
-}
-
-async function within<T>(what: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action()
-  } catch (err) {
-    throw storeError(err, what)
+      within(`${record.id}: cannot be kept in ${directory}`, async () => {
+        try {
+          await put(parts, { record, message }, signal)
+        } catch (err) {
+          if (codeOf(err) !== 'ENOENT') throw err
+          // A folder that was there is gone: a disk was mounted over it, or all was cleared away.
+          folders.forget()
+          await put(parts, { record, message }, signal)
+        }
+      }),
+    list: (filter = {}, page = {}) => listFiles(parts, filter, page),
+    get: async (id) => (await find(parts, id)).entry,
+    open: (id) => openOriginal(parts, id),
+    delete: (id, recipients) =>
+      within(`${id}: cannot be deleted`, () =>
+        recipients === undefined ? remove(parts, id) : removeFor(parts, id, recipients),
+      ),
+    markReleased: (id, release) =>
+      within(`${id}: cannot be marked as released`, async () => {
+        await change(parts, id, { event: 'released', release })
+      }),
+    stats: (filter = {}) => within(cannotList, () => statsOf(parts, filter)),
+    usage: () => within(`${directory}: cannot be counted`, () => totals.usage()),
+    expire: (retention, work) =>
+      within(`${directory}: cannot be tidied up`, () => expireFiles(parts, retention, work)),
+    rebuild: (onDamaged) => within(cannotList, () => rebuild(parts, onDamaged)),
   }
 }
 
 async function put(
-  folders: Folders,
-  { record, message }: { readonly record: QuarantineRecord; readonly message: Message },
+  { folders, catalogue, packing }: FileStoreParts,
+  keep: ToKeep,
   signal: AbortSignal,
 ): Promise<void> {
-  const { id, category, storedAt } = record
+  const { record, message } = keep
+  const { id, category } = record
   checkId(id)
-  const kept = await folders.find(id)
+  // One that came before `compress` was changed is none of a message that is on its way.
+  const kept = await folders.find(id, [...new Set<Packing>(['none', packing])])
   if (kept !== undefined) {
     const { entry } = await readFront(kept)
     if (entry.digest !== message.digest) {
@@ -61,11 +97,12 @@ async function put(
     await folders.sync(id)
     return
   }
-  const place = await folders.place(id, category)
+  const place = await folders.place(id, { category, packing })
   const temp = await folders.tempPath(`${id}.${randomBytes(6).toString('hex')}`)
   const file = await open(temp, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600)
+  let written
   try {
-    await writeDurably(file, { chunks: contents(record, message, signal), storedAt }, signal)
+    written = await writeMessage(file, { ...keep, packing }, signal)
     failpoint('K11-quarantine-written')
     await rename(temp, place)
   } catch (err) {
@@ -75,162 +112,74 @@ async function put(
   }
   failpoint('K12-quarantine-renamed')
   await folders.sync(id)
+  const fields = readFields(written.fields)
+  if (typeof fields !== 'number')
+    await catalogue.add(fields.entry, { events: 0, fileBytes: written.fileBytes })
 }
 
-async function writeDurably(
-  file: FileHandle,
-  content: { readonly chunks: AsyncIterable<Buffer>; readonly storedAt: Date },
-  signal: AbortSignal,
-): Promise<void> {
-  try {
-    await writeFile(file, content.chunks, { signal })
-    await file.utimes(content.storedAt, content.storedAt)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
+/** A message with what has happened to it. */
+interface Found extends ReadFields {
+  readonly file: StoredFile
+  readonly events: number
 }
 
-/** The fields, then the message; never more than one chunk is held. */
-async function* contents(
-  record: QuarantineRecord,
-  message: Message,
-  signal: AbortSignal,
-): AsyncGenerator<Buffer> {
-  const { sizeBytes, digest } = message
-  const subject = headerSubject(message.header)
-  const fields = formatFields(record, { sizeBytes, digest, ...(subject !== undefined && { subject }) })
-  if (message.bytes !== undefined) {
-    if (message.bytes.length !== sizeBytes) throw notWhole(record.id)
-    yield Buffer.concat([fields, message.bytes])
-    return
-  }
-  yield fields
-  let sent = 0
-  for await (const chunk of addAbortSignal(signal, message.open()) as AsyncIterable<Buffer>) {
-    sent += chunk.length
-    yield chunk
-  }
-  if (sent !== sizeBytes) throw notWhole(record.id)
-}
-
-async function* list(
-  folders: Folders,
-  directory: string,
-  { categories = CATEGORIES, storedBefore, onDamaged }: QuarantineFilter,
-): AsyncGenerator<QuarantineEntry> {
-  const files = await within(`${directory}: cannot be listed`, () => folders.files())
-  const wanted = files.filter(({ category }) => categories.includes(category))
-  // Files carry the time of storing as their time of change: no need to open them all before the first is shown.
-  for (const file of wanted.sort((a, b) => b.mtimeMs - a.mtimeMs || (a.id < b.id ? -1 : 1))) {
-    try {
-      const { entry } = await readFront(file)
-      if (storedBefore === undefined || entry.storedAt < storedBefore) yield entry
-    } catch (err) {
-      if (codeOf(err) !== 'ENOENT') onDamaged?.(err)
-    }
-  }
-}
-
-async function find(folders: Folders, id: string): Promise<ReadFields & { readonly file: StoredFile }> {
+async function find({ folders }: FileStoreParts, id: string): Promise<Found> {
   return await within(`${id}: cannot be read`, async () => {
     checkId(id)
     const file = await folders.find(id)
     if (file === undefined) throw unknownId(id)
-    return { ...(await readFront(file)), file }
+    const fields = await readFront(file)
+    const events = await readEvents(folders, id)
+    return { ...fields, entry: applyEvents(fields.entry, events.known), file, events: events.count }
   })
 }
 
-async function openOriginal(folders: Folders, id: string): Promise<QuarantinedMessage> {
-  const { entry, headerBytes, file } = await find(folders, id)
+async function openOriginal(parts: FileStoreParts, id: string): Promise<QuarantinedMessage> {
+  const found = await find(parts, id)
+  const { entry, headerBytes, file } = found
   const { sizeBytes } = entry
-  if (file.sizeBytes !== headerBytes + sizeBytes) throw notWhole(id)
-  return {
-    entry,
-    sizeBytes,
-    open: () => Readable.from(original(file, headerBytes), { objectMode: false }),
+  if (file.packing === 'none' && file.sizeBytes !== headerBytes + sizeBytes) throw notWhole(id)
+  return { entry, sizeBytes, open: () => openMessage(file, found) }
+}
+
+/** The entry as it is then. */
+async function change(parts: FileStoreParts, id: string, event: QuarantineEvent): Promise<QuarantineEntry> {
+  await find(parts, id)
+  await addEvent(parts.folders, id, event)
+  const { entry, events, file } = await find(parts, id)
+  await parts.catalogue.add(entry, { events, fileBytes: file.sizeBytes })
+  return entry
+}
+
+async function removeFor(parts: FileStoreParts, id: string, recipients: readonly string[]): Promise<void> {
+  const entry = await change(parts, id, { event: 'deleted', at: new Date(), recipients })
+  if (isDeletedForAll(entry)) await remove(parts, id)
+}
+
+async function remove({ folders }: FileStoreParts, id: string): Promise<void> {
+  checkId(id)
+  const file = await folders.find(id)
+  if (file === undefined) throw unknownId(id)
+  await unlink(file.path)
+  await removeEvents(folders, id)
+  await folders.sync(id)
+}
+
+async function rebuild(
+  parts: FileStoreParts,
+  onDamaged: ((error: unknown) => void) | undefined,
+): Promise<{ files: number; bytes: number }> {
+  const { folders, catalogue } = parts
+  const total = { files: 0, bytes: 0 }
+  for (const shard of await folders.shards()) {
+    await rm(folders.indexPath(shard), { force: true })
+    await catalogue.walkShard(shard, {
+      show: ({ row }) => {
+        total.files++
+        total.bytes += row.fileBytes
+      },
+      onDamaged,
+    })
   }
-}
-
-async function* original({ path, id, sizeBytes }: StoredFile, start: number): AsyncGenerator<Buffer> {
-  try {
-    const file = await openFile(path)
-    try {
-      if ((await file.stat()).size !== sizeBytes) throw notWhole(id)
-      yield* file.createReadStream({ start, autoClose: false })
-    } finally {
-      await file.close()
-    }
-  } catch (err) {
-    throw storeError(err, `${id}: cannot be read`)
-  }
-}
-
-async function remove(folders: Folders, id: string): Promise<void> {
-  await within(`${id}: cannot be deleted`, async () => {
-    checkId(id)
-    const file = await folders.find(id)
-    if (file === undefined) throw unknownId(id)
-    await unlink(file.path)
-    await folders.sync(id)
-  })
-}
-
-/** Reads the fields only, however large the message is. */
-async function readFront(stored: StoredFile): Promise<ReadFields> {
-  const file = await openFile(stored.path)
-  try {
-    let wanted = FIRST_READ_BYTES
-    for (;;) {
-      const bytes = await readBytes(file, Math.min(wanted, MAX_FIELD_BYTES))
-      const fields = readFields(bytes)
-      if (typeof fields !== 'number') {
-        if (fields.entry.id === stored.id) return fields
-        throw new FilterError('E_QUARANTINE', 'has the fields of another message')
-      }
-      if (bytes.length < wanted) throw new FilterError('E_QUARANTINE', 'has lost its fields')
-      wanted = fields
-    }
-  } catch (err) {
-    if (err instanceof FilterError) {
-      throw new FilterError('E_QUARANTINE', `${stored.path}: ${err.message}`, { cause: err })
-    }
-    throw err
-  } finally {
-    await file.close()
-  }
-}
-
-/** A FIFO or device under the name of a file must not make us wait: hence O_NONBLOCK. */
-async function openFile(path: string): Promise<FileHandle> {
-  return await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-}
-
-/** The first bytes; fewer where the file ends. */
-async function readBytes(file: FileHandle, count: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(count)
-  let have = 0
-  while (have < count) {
-    const { bytesRead } = await file.read(bytes, have, count - have, have)
-    if (bytesRead === 0) break
-    have += bytesRead
-  }
-  return bytes.subarray(0, have)
-}
-
-function checkId(id: string): void {
-  if (ID.test(id)) return
-  throw new FilterError('E_QUARANTINE', `${JSON.stringify(id.slice(0, 64))}: is not an id`, {
-    hint: '12 characters, as `ecluse quarantine list` shows them',
-  })
-}
-
-function unknownId(id: string): FilterError {
-  return new FilterError('E_QUARANTINE', `${id}: is not in quarantine`, {
-    hint: 'see `ecluse quarantine list`',
-  })
-}
-
-function notWhole(id: string): FilterError {
-  return new FilterError('E_QUARANTINE', `${id}: the message is not whole`)
+  return total
 }

@@ -1,5 +1,7 @@
 export * from './record.ts'
 export { readFields, type ReadFields } from './fields.ts'
 export * from './store.ts'
-export * from './fileStore.ts'
+export type { Retention } from './retention.ts'
+export { PACKINGS, canPack, type Packing } from './packing.ts'
+export { createFileStore, type FileStoreOptions } from './fileStore.ts'
 export * from './release.ts'

@@ -39,6 +39,32 @@ export interface QuarantineOutcome {
   readonly score?: number
   /** One line of printable ASCII; '' for clean. */
   readonly reason: string
+  /** What has become of the recipient's copy; absent: none was kept for this recipient, and none was released. */
+  readonly state?: RecipientState
+}
+
+/**
+ * What has become of a message for one recipient; it is stored once for all of them. `kept`: it waits; `released`: it
+ * was handed to Postfix; `deleted`: this recipient does not want it, others may.
+ */
+export const RECIPIENT_STATES = ['kept', 'released', 'deleted'] as const
+export type RecipientState = (typeof RECIPIENT_STATES)[number]
+
+/**
+ * How a message leaves: `resend`, with Resent fields above it; `attachment`, inside a short note; `plain`, the very
+ * bytes that came.
+ */
+export const RELEASE_FORMS = ['resend', 'attachment', 'plain'] as const
+export type ReleaseForm = (typeof RELEASE_FORMS)[number]
+
+/** One release, or the part of it that Postfix has taken. */
+export interface Release {
+  readonly at: Date
+  /** Who did it, as the system or the console knows them. */
+  readonly by: string
+  /** The addresses that got it; at least one. */
+  readonly to: readonly string[]
+  readonly as: ReleaseForm
 }
 
 /** What is known of a message in quarantine without reading the message. */
@@ -57,6 +83,26 @@ export interface QuarantineEntry {
   readonly sizeBytes: number
   /** Hex SHA-256 of the original. */
   readonly digest: string
+  /** In the order in which they happened; empty: it was never released. */
+  readonly releases: readonly Release[]
+}
+
+/** What a list shows of a message: little enough to have it for every message at hand. */
+export interface QuarantineItem {
+  readonly id: string
+  readonly category: Category
+  readonly storedAt: Date
+  readonly mailFrom: string
+  /** In RCPT TO order. */
+  readonly recipients: readonly { readonly address: string; readonly state?: RecipientState }[]
+  /** Decoded, hostile; absent: the message has none. */
+  readonly subject?: string
+  /** Size of the original. */
+  readonly sizeBytes: number
+  /** The highest of the recipients; absent: no scanner scored. */
+  readonly score?: number
+  /** Each once, in RCPT TO order; empty: clean mail that was kept. */
+  readonly reasons: readonly string[]
 }
 
 /** The entry as scripts see it: the keys of `quarantine list --json`, in this order. */
@@ -75,6 +121,8 @@ export interface QuarantineSummary {
   readonly score?: number
   /** Each once, in RCPT TO order; empty: clean mail that was kept. */
   readonly reasons: readonly string[]
+  /** Of each recipient, in the order of `recipients`; `none`: no copy is kept for this one. */
+  readonly states: readonly (RecipientState | 'none')[]
 }
 
 /** Whether the message is kept from that recipient for good: it has not passed, and Postfix does not come again. */
@@ -98,20 +146,47 @@ export function quarantineRecord(context: MarkContext, decisions: readonly Decis
   }
 }
 
-/** The keys and values that scripts rely on. */
-export function summarize(entry: QuarantineEntry): QuarantineSummary {
-  const score = highestScore(entry.outcomes)
+/** The part of an entry that a list shows. */
+export function itemOf(entry: QuarantineEntry): QuarantineItem {
+  const { id, category, storedAt, envelope, outcomes, subject, sizeBytes } = entry
+  const score = highestScore(outcomes)
+  const states = new Map(outcomes.map(({ recipient, state }) => [recipient, state]))
   return {
-    id: entry.id,
-    category: entry.category,
-    storedAt: entry.storedAt.toISOString(),
-    mailFrom: entry.envelope.mailFrom,
-    recipients: entry.envelope.recipients.map(({ address }) => address),
-    ...(entry.subject !== undefined && { subject: entry.subject }),
-    size: entry.sizeBytes,
+    id,
+    category,
+    storedAt,
+    mailFrom: envelope.mailFrom,
+    recipients: envelope.recipients.map((recipient) => {
+      const state = states.get(recipient)
+      return { address: recipient.address, ...(state !== undefined && { state }) }
+    }),
+    ...(subject !== undefined && { subject }),
+    sizeBytes,
     ...(score !== undefined && { score }),
-    reasons: [...new Set(entry.outcomes.map(({ reason }) => reason).filter((reason) => reason !== ''))],
+    reasons: [...new Set(outcomes.map(({ reason }) => reason).filter((reason) => reason !== ''))],
   }
+}
+
+/** The keys and values that scripts rely on. */
+export function summarize(item: QuarantineItem): QuarantineSummary {
+  const { id, category, storedAt, mailFrom, recipients, subject, sizeBytes, score, reasons } = item
+  return {
+    id,
+    category,
+    storedAt: storedAt.toISOString(),
+    mailFrom,
+    recipients: recipients.map(({ address }) => address),
+    ...(subject !== undefined && { subject }),
+    size: sizeBytes,
+    ...(score !== undefined && { score }),
+    reasons,
+    states: recipients.map(({ state }) => state ?? 'none'),
+  }
+}
+
+/** Whether nobody waits for the message any more: each copy that was kept is released or deleted. */
+export function isSettled({ recipients }: Pick<QuarantineItem, 'recipients'>): boolean {
+  return !recipients.some(({ state }) => state === 'kept')
 }
 
 /** The highest spam points of some recipients; absent: no scanner scored. */

@@ -26,7 +26,7 @@ test('goes to the blocked recipients, with the original envelope', () => {
   expect(plan).toEqual({
     action: 'release',
     envelope: { ...sent, recipients: [{ address: 'b@x', notify: ['NEVER'] }, { address: 'c@x' }] },
-    resent: false,
+    as: 'plain',
   })
 })
 
@@ -61,9 +61,9 @@ test('goes to each address once', () => {
 })
 
 test('goes to others when told, as a resend only when they are new', () => {
-  expect(releasePlan(entry(), { to: ['anna@example.org'] })).toMatchObject({ resent: false })
+  expect(releasePlan(entry(), { to: ['anna@example.org'] })).toMatchObject({ as: 'plain' })
   expect(releasePlan(entry(), { to: ['anna@example.org', 'new@x'] })).toMatchObject({
-    resent: true,
+    as: 'resend',
     envelope: { recipients: [{ address: 'anna@example.org' }, { address: 'new@x' }] },
   })
 })
@@ -83,6 +83,51 @@ test('lets a virus out by force only', () => {
   })
   expect(releasePlan(virus, { to: ['n@x'] })).toMatchObject({ action: 'refuse' })
   expect(releasePlan(virus, { force: true })).toMatchObject({ action: 'release' })
+})
+
+const RELEASE = {
+  at: new Date('2026-11-24T09:00:00Z'),
+  by: 'root',
+  to: ['anna@example.org'],
+  as: 'plain',
+} as const
+const releasedOnce = (): QuarantineEntry => ({ ...entry(), releases: [RELEASE] })
+
+test('goes the second time to those whom it has not been released to', () => {
+  expect(recipients(releasePlan(releasedOnce()))).toEqual([{ address: 'bob@example.org' }])
+  expect(recipients(releasePlan(releasedOnce(), { to: ['bob@example.org'] }))).toEqual([
+    { address: 'bob@example.org' },
+  ])
+})
+
+test('says who released it, and needs force to do so again', () => {
+  const both = { ...RELEASE, to: ['anna@example.org', 'bob@example.org'] }
+  expect(releasePlan({ ...entry(), releases: [both] })).toEqual({
+    action: 'refuse',
+    reason: 'was released at 2026-11-24T09:00:00.000Z by root to <anna@example.org> and 1 more',
+    hint: 'use --force to deliver it once more, or name others with --to',
+  })
+  expect(releasePlan(releasedOnce(), { to: ['new@x', 'anna@example.org'] })).toMatchObject({
+    action: 'refuse',
+    reason: expect.stringContaining('by root to <anna@example.org>'),
+  })
+  expect(recipients(releasePlan(releasedOnce(), { force: true }))).toHaveLength(2)
+  expect(releasePlan(releasedOnce(), { to: ['anna@example.org'], force: true })).toMatchObject({
+    action: 'release',
+  })
+})
+
+test('does not go to those who have deleted it', () => {
+  const one = entry()
+  const outcomes = one.outcomes.map((outcome, index) =>
+    index === 0 ? { ...outcome, state: 'deleted' as const } : outcome,
+  )
+  expect(recipients(releasePlan({ ...one, outcomes }))).toEqual([{ address: 'bob@example.org' }])
+})
+
+test.each(['resend', 'attachment', 'plain'] as const)('goes as %s where that is asked for', (as) => {
+  expect(releasePlan(entry(), { as })).toMatchObject({ as })
+  expect(releasePlan(entry(), { to: ['new@x'], as })).toMatchObject({ as })
 })
 
 test.each(['', 'a', '@x', 'a@', 'a@x\r\nRCPT TO:<b@x>', 'a b@x', '<a@x>', 'a@x,b@x', `${'l'.repeat(253)}@x`])(

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { formatDate, type Category, type Envelope, type Recipient } from '@ecluse/core'
 import type { OutgoingMessage } from '@ecluse/mail'
-import { isBlocked, type QuarantineEntry } from './record.ts'
+import { isBlocked, type QuarantineEntry, type Release, type ReleaseForm } from './record.ts'
 
 /** What to hand to Postfix, or why not. */
 export type ReleasePlan =
@@ -9,10 +9,19 @@ export type ReleasePlan =
       readonly action: 'release'
       /** The original one, the recipients replaced. */
       readonly envelope: Envelope
-      /** Whether somebody gets it to whom it was not sent: then it is a resend (RFC 5322 section 3.6.6). */
-      readonly resent: boolean
+      /** As was asked for; else a resend where somebody gets it to whom it was not sent, and the very bytes where not. */
+      readonly as: ReleaseForm
     }
   | { readonly action: 'refuse'; readonly reason: string; readonly hint: string }
+
+/** What was asked for. */
+export interface ReleaseWish {
+  /** Absent or empty: the blocked recipients that nobody has released it to. */
+  readonly to?: readonly string[]
+  /** Even a virus, and even to those who have it. */
+  readonly force?: boolean
+  readonly as?: ReleaseForm
+}
 
 /** Who resends a message. */
 export interface Resender {
@@ -28,36 +37,77 @@ const MAX_RECIPIENTS = 1000
 
 /**
  * Plans a release; pure. Without `to` it goes to the blocked recipients, each address once: those that were passed have it
- * already, and with those that were deferred Postfix comes again by itself. `force` is needed for viruses and banned files.
+ * already, and with those that were deferred Postfix comes again by itself. `force` is needed for viruses and banned
+ * files, and for a second release to the same address.
  */
-export function releasePlan(
-  entry: QuarantineEntry,
-  options: { readonly to?: readonly string[]; readonly force?: boolean } = {},
-): ReleasePlan {
-  const { envelope, outcomes } = entry
-  const { to = [], force = false } = options
-  const danger = outcomes.find(({ category }) => DANGEROUS.includes(category))
-  if (danger !== undefined && !force) {
-    return { action: 'refuse', reason: danger.reason, hint: 'use --force to deliver it all the same' }
-  }
+export function releasePlan(entry: QuarantineEntry, wish: ReleaseWish = {}): ReleasePlan {
+  const { to = [], force = false } = wish
+  const danger = entry.outcomes.find(({ category }) => DANGEROUS.includes(category))
+  if (danger !== undefined && !force) return refuse(danger.reason, 'use --force to deliver it all the same')
   const bad = to.find((address) => !isAddress(address))
-  if (bad !== undefined) {
-    return { action: 'refuse', reason: `${JSON.stringify(bad)}: not an address`, hint: 'user@example.org' }
-  }
-  const blocked = outcomes.filter(isBlocked).map(({ recipient }) => recipient)
-  const known = new Map(envelope.recipients.map((recipient) => [recipient.address, recipient]))
-  const chosen = to.length > 0 ? to.map((address) => known.get(address) ?? { address }) : blocked
-  const recipients = [...new Map(chosen.map((recipient) => [recipient.address, recipient])).values()]
-  if (recipients.length === 0) {
-    const waiting = outcomes.some(({ destiny }) => destiny === 'tempfail') ? ', or Postfix tries again' : ''
-    const reason = `every recipient got this message${waiting}`
-    return { action: 'refuse', reason, hint: 'name recipients with --to' }
-  }
+  if (bad !== undefined) return refuse(`${JSON.stringify(bad)}: not an address`, 'user@example.org')
+  const chosen = to.length > 0 ? named(entry, to) : blockedOf(entry)
+  const earlier = force ? undefined : earlierRelease(entry, chosen)
+  const recipients = earlier && to.length === 0 ? withoutReleased(entry, chosen) : chosen
+  if (recipients.length === 0 || (earlier && to.length > 0)) return earlier ? again(earlier) : nobody(entry)
+  return planFor(entry, recipients, wish.as)
+}
+
+function planFor(
+  { envelope }: QuarantineEntry,
+  recipients: readonly Recipient[],
+  as?: ReleaseForm,
+): ReleasePlan {
   if (recipients.length > MAX_RECIPIENTS) {
-    return { action: 'refuse', reason: 'too many recipients', hint: `at most ${MAX_RECIPIENTS} at a time` }
+    return refuse('too many recipients', `at most ${MAX_RECIPIENTS} at a time`)
   }
-  const resent = recipients.some(({ address }) => !known.has(address))
-  return { action: 'release', envelope: { ...envelope, recipients }, resent }
+  const known = new Set(envelope.recipients.map(({ address }) => address))
+  const isNew = recipients.some(({ address }) => !known.has(address))
+  return { action: 'release', envelope: { ...envelope, recipients }, as: as ?? (isNew ? 'resend' : 'plain') }
+}
+
+function refuse(reason: string, hint: string): ReleasePlan {
+  return { action: 'refuse', reason, hint }
+}
+
+function nobody({ outcomes }: QuarantineEntry): ReleasePlan {
+  const waiting = outcomes.some(({ destiny }) => destiny === 'tempfail') ? ', or Postfix tries again' : ''
+  return refuse(`every recipient got this message${waiting}`, 'name recipients with --to')
+}
+
+function again({ at, by, to }: Release): ReleasePlan {
+  const whom = `<${to[0] ?? ''}>${to.length > 1 ? ` and ${to.length - 1} more` : ''}`
+  return refuse(
+    `was released at ${at.toISOString()} by ${by} to ${whom}`,
+    'use --force to deliver it once more, or name others with --to',
+  )
+}
+
+/** Each address once, with the parameters that it came with. */
+function named({ envelope }: QuarantineEntry, to: readonly string[]): Recipient[] {
+  const known = new Map(envelope.recipients.map((recipient) => [recipient.address, recipient]))
+  return once(to.map((address) => known.get(address) ?? { address }))
+}
+
+/** Whoever has deleted it does not want it. */
+function blockedOf({ outcomes }: QuarantineEntry): Recipient[] {
+  const blocked = outcomes.filter((outcome) => isBlocked(outcome) && outcome.state !== 'deleted')
+  return once(blocked.map(({ recipient }) => recipient))
+}
+
+function once(recipients: readonly Recipient[]): Recipient[] {
+  return [...new Map(recipients.map((recipient) => [recipient.address, recipient])).values()]
+}
+
+/** The last release to one of them. */
+function earlierRelease({ releases }: QuarantineEntry, to: readonly Recipient[]): Release | undefined {
+  const addresses = new Set(to.map(({ address }) => address))
+  return releases.findLast((release) => release.to.some((address) => addresses.has(address)))
+}
+
+function withoutReleased({ releases }: QuarantineEntry, recipients: readonly Recipient[]): Recipient[] {
+  const had = new Set(releases.flatMap(({ to }) => to))
+  return recipients.filter(({ address }) => !had.has(address))
 }
 
 /**

@@ -31,3 +31,34 @@ export function storeError(cause: unknown, what: string): FilterError {
 
 /** The errno of a failure; absent: it is none of a system call. */
 export const codeOf = systemErrorName
+
+/** A message of which a part is missing. */
+export function notWhole(id: string): FilterError {
+  return new FilterError('E_QUARANTINE', `${id}: the message is not whole`)
+}
+
+/** There is none of that id. */
+export function unknownId(id: string): FilterError {
+  return new FilterError('E_QUARANTINE', `${id}: is not in quarantine`, {
+    hint: 'see `ecluse quarantine list`',
+  })
+}
+
+const ID = /^[A-Za-z0-9_-]{12}$/
+
+/** @throws FilterError E_QUARANTINE for what is not an id: it names files. */
+export function checkId(id: string): void {
+  if (ID.test(id)) return
+  throw new FilterError('E_QUARANTINE', `${JSON.stringify(id.slice(0, 64))}: is not an id`, {
+    hint: '12 characters, as `ecluse quarantine list` shows them',
+  })
+}
+
+/** Does it; what it fails with is E_QUARANTINE, with `what` where the system call only says how. */
+export async function within<T>(what: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } catch (err) {
+    throw storeError(err, what)
+  }
+}

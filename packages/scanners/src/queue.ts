@@ -51,6 +51,7 @@ export function queued(scanner: Scanner, { name, atOnce }: { name: string; atOnc
     isWaiting: (signal) => [...waiting].some((waiter) => waiter.signal === signal),
     version: (signal) => scanner.version(signal),
     ...(scanner.loaded && { loaded: scanner.loaded.bind(scanner) }),
+    ...(scanner.learn && { learn: (...about) => scanner.learn?.(...about) ?? Promise.resolve(false) }),
     ...(scanner.close && { close: () => scanner.close?.() ?? Promise.resolve() }),
   }
 }

@@ -17,6 +17,7 @@ import {
   secret,
   section,
   text,
+  type LearnedClass,
   type Message,
   type Recipient,
   type ScanRequest,
@@ -24,7 +25,7 @@ import {
 import { envelopeText } from './envelopeText.ts'
 import { abortFailure, codeOf, protocolError, scannerFailure } from './failure.ts'
 import { endAfter } from './lastByte.ts'
-import { readRspamdReply } from './rspamdReply.ts'
+import { readLearnReply, readRspamdReply } from './rspamdReply.ts'
 
 const MAX_REPLY_BYTES = 1024 * 1024
 /** One field for each: rspamd counts them, and may know settings for one. */
@@ -48,22 +49,26 @@ export const rspamd = scannerKind({
       .refine(isTarget, { error: 'expected http://HOST:PORT, https://HOST:PORT or unix:PATH' })
       .prefault('http://127.0.0.1:11333'),
     password: secret('For a worker that wants one; absent: none is sent.').exactOptional(),
+    controller: text('The controller worker, which learns; absent: it learns nothing.')
+      .refine(isTarget, { error: 'expected http://HOST:PORT, https://HOST:PORT or unix:PATH' })
+      .exactOptional(),
     settingsId: text('The settings of rspamd that apply; absent: those it chooses itself.', {
       max: 200,
     }).exactOptional(),
   }),
   defaults: { timeout: '30s', onError: 'pass' },
-  create(name, { url, password, settingsId }) {
+  create(name, { url, password, controller, settingsId }) {
     const where = `${name}: ${url}`
     const target = openTarget(url)
+    const teacher = controller === undefined ? undefined : openTarget(controller)
     const fixed: Record<string, string> = {
       ...(password !== undefined && { Password: envelopeText(password) }),
       ...(settingsId !== undefined && { 'Settings-ID': envelopeText(settingsId) }),
     }
-    const ask = async (question: HttpQuestion, signal: AbortSignal): Promise<HttpAnswer> => {
+    const ask = async (question: HttpQuestion, signal: AbortSignal, to = target): Promise<HttpAnswer> => {
       if (signal.aborted) throw abortFailure(where, signal)
       try {
-        return await askTwice(target, question, signal)
+        return await askTwice(to, question, signal)
       } catch (cause) {
         throw scannerFailure(where, cause, signal)
       }
@@ -82,7 +87,22 @@ export const rspamd = scannerKind({
         const version = /^rspamd\/([\w.-]{1,40})$/.exec(server)?.[1]
         return { engine: version === undefined ? 'rspamd' : `rspamd ${version}` }
       },
-      close: () => Promise.resolve(target.agent.destroy()),
+      ...(teacher && {
+        async learn(message: Message, as: LearnedClass, signal: AbortSignal) {
+          const question = {
+            method: 'POST',
+            path: `/learn${as}`,
+            headers: fixed,
+            message,
+            told: true,
+          } as const
+          return readLearnReply(await ask(question, signal, teacher))
+        },
+      }),
+      async close() {
+        target.agent.destroy()
+        teacher?.agent.destroy()
+      },
     }
   },
 })
@@ -97,9 +117,12 @@ interface HttpQuestion {
   readonly path: string
   readonly headers: Readonly<Record<string, string | readonly string[]>>
   readonly message?: Message
+  /** Whether an answer that is none of 200 is one too. */
+  readonly told?: boolean
 }
 
 interface HttpAnswer {
+  readonly status: number
   /** The Server field; '' where there is none. */
   readonly server: string
   readonly body: string
@@ -184,17 +207,17 @@ async function askTwice(target: Target, question: HttpQuestion, signal: AbortSig
     answered = true
   })
   try {
-    return await askOnce(first, question.message)
+    return await askOnce(first, question)
   } catch (cause) {
     const stale = first.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(String(codeOf(cause)))
     if (!stale || answered || signal.aborted) throw cause
-    return await askOnce(target.open(question, signal), question.message)
+    return await askOnce(target.open(question, signal), question)
   }
 }
 
-async function askOnce(request: ClientRequest, message: Message | undefined): Promise<HttpAnswer> {
+async function askOnce(request: ClientRequest, { message, told }: HttpQuestion): Promise<HttpAnswer> {
   try {
-    const [answer] = await Promise.all([readAnswer(request), send(request, message)])
+    const [answer] = await Promise.all([readAnswer(request, told), send(request, message)])
     return answer
   } catch (cause) {
     request.destroy()
@@ -207,14 +230,15 @@ async function send(request: ClientRequest, message: Message | undefined): Promi
   else request.end(message?.bytes)
 }
 
-async function readAnswer(request: ClientRequest): Promise<HttpAnswer> {
+async function readAnswer(request: ClientRequest, told = false): Promise<HttpAnswer> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     // Stays: destroying the request may tell of the same error once more.
     request.on('error', reject)
     request.once('response', resolve)
   })
-  if (response.statusCode !== 200) {
-    throw protocolError(`rspamd: ${response.statusCode} ${printable(response.statusMessage ?? '')}`)
+  const { statusCode: status = 0 } = response
+  if (status !== 200 && !told) {
+    throw protocolError(`rspamd: ${status} ${printable(response.statusMessage ?? '')}`)
   }
   const chunks: Buffer[] = []
   let size = 0
@@ -224,5 +248,5 @@ async function readAnswer(request: ClientRequest): Promise<HttpAnswer> {
     chunks.push(chunk)
   }
   if (!request.writableFinished) throw protocolError('rspamd: reply before the end of the message')
-  return { server: String(response.headers['server'] ?? ''), body: Buffer.concat(chunks).toString() }
+  return { status, server: String(response.headers['server'] ?? ''), body: Buffer.concat(chunks).toString() }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { readRspamdReply } from './rspamdReply.ts'
+import { readLearnReply, readRspamdReply } from './rspamdReply.ts'
 
 const reply = (changes: object): string =>
   JSON.stringify({
@@ -65,5 +65,27 @@ test.each([
 ])('refuses %s', (_, text) => {
   expect(() => readRspamdReply(text, 'bob@example.com')).toThrow(
     expect.objectContaining({ code: 'E_SCANNER_PROTOCOL' }),
+  )
+})
+
+test.each([
+  ['learned', 200, '{"success":true}', true],
+  ['known', 208, '{"error":"<x@y> has been already learned as ham, ignore it"}', false],
+  ['known, of an older rspamd', 404, '{"error":"all learn conditions denied: already learned"}', false],
+])('reads of a message to learn: %s', (_, status, body, learned) => {
+  expect(readLearnReply({ status, body })).toBe(learned)
+})
+
+test.each([
+  ['a wrong password', 401, '{"error":"Unauthorized"}', 'rspamd: 401: Unauthorized'],
+  ['a reason that is none of text', 500, '{"error":{"a":1}}', 'rspamd: 500'],
+  ['control characters', 400, '{"error":"a\\u001b[2Jb"}', 'rspamd: 400: a?[2Jb'],
+  ['no success', 200, '{}', 'rspamd: 200'],
+  ['a page', 200, '<html>', 'rspamd: 200'],
+  ['null', 200, 'null', 'rspamd: 200'],
+  ['nothing', 204, '', 'rspamd: 204'],
+])('refuses of a message to learn: %s', (_, status, body, message) => {
+  expect(() => readLearnReply({ status, body })).toThrow(
+    expect.objectContaining({ code: 'E_SCANNER_PROTOCOL', message }),
   )
 })

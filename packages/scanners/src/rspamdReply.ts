@@ -63,3 +63,29 @@ function parseObject(text: string): Readonly<Record<string, unknown>> {
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
+
+/**
+ * Reads the controller's reply to a message to learn: whether something was learned.
+ *
+ * @throws FilterError E_SCANNER_PROTOCOL: refused, with its reason.
+ */
+export function readLearnReply({
+  status,
+  body,
+}: {
+  readonly status: number
+  readonly body: string
+}): boolean {
+  // 208: learned before; 204: its own conditions are against it, as with too few words.
+  if (status === 208) return false
+  let reply: { readonly success?: unknown; readonly error?: unknown } = {}
+  try {
+    reply = Object(JSON.parse(body)) as typeof reply
+  } catch {
+    // An empty body, or a page: the status says enough.
+  }
+  if (status === 200 && reply.success === true) return true
+  const why = typeof reply.error === 'string' ? `: ${printable(reply.error)}` : ''
+  if (/already (?:been )?learned|has been already/i.test(why)) return false
+  throw protocolError(`rspamd: ${status}${why}`)
+}

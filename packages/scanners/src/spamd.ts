@@ -21,7 +21,7 @@ import { exchange, type Question } from './exchange.ts'
 import { abortFailure, lostError, scannerFailure } from './failure.ts'
 import { spamassassinProofs } from './proof.ts'
 import { scoreFinding } from './score.ts'
-import { readEngine, readReportTable, readSpamdReply } from './spamdReply.ts'
+import { readEngine, readReportTable, readSpamdReply, readTellReply } from './spamdReply.ts'
 
 /** A report is a few KiB: the limit is for what is none. */
 const MAX_REPLY_BYTES = 1024 * 1024
@@ -71,6 +71,14 @@ export const spamd = scannerKind({
         const proofs = spamassassinProofs(symbols, request)
         return { findings: [scoreFinding(points, required, symbols), ...proofs] }
       },
+      async learn(message, as, signal) {
+        const fields = [
+          ...(options.user === undefined ? [] : [`User: ${envelopeText(options.user)}`]),
+          `Message-class: ${as}`,
+          'Set: local',
+        ]
+        return readTellReply(await ask({ head: command('TELL', fields, message.sizeBytes), message }, signal))
+      },
       // PING tells the version of the protocol only: a message of one line costs a scan, and proves that it scans.
       async version(signal) {
         const head = Buffer.from(`HEADERS SPAMC/1.5\r\nContent-length: ${PROBE.length}\r\n\r\n${PROBE}`)
@@ -91,16 +99,19 @@ async function questionFor(
   const { message } = request
   const prefix = Buffer.from(envelopeFields(request), 'latin1')
   if (!compress) {
-    return { head: Buffer.concat([command(fields, prefix.length + message.sizeBytes), prefix]), message }
+    return {
+      head: Buffer.concat([command('REPORT', fields, prefix.length + message.sizeBytes), prefix]),
+      message,
+    }
   }
   // spamd wants the compressed length beforehand.
   const packed = await pack(message, prefix)
-  return { head: Buffer.concat([command([...fields, 'Compress: zlib'], packed.length), packed]) }
+  return { head: Buffer.concat([command('REPORT', [...fields, 'Compress: zlib'], packed.length), packed]) }
 }
 
-function command(fields: readonly string[], length: number): Buffer {
+function command(verb: 'REPORT' | 'TELL', fields: readonly string[], length: number): Buffer {
   return Buffer.from(
-    ['REPORT SPAMC/1.5', ...fields, `Content-length: ${length}`, '', ''].join('\r\n'),
+    [`${verb} SPAMC/1.5`, ...fields, `Content-length: ${length}`, '', ''].join('\r\n'),
     'latin1',
   )
 }

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { readEngine, readReportTable, readSpamdReply } from './spamdReply.ts'
+import { readEngine, readReportTable, readSpamdReply, readTellReply } from './spamdReply.ts'
 
 const REFUSED = expect.objectContaining({ code: 'E_SCANNER_PROTOCOL' })
 
@@ -110,4 +110,27 @@ test('a report made to be slow is read at once', () => {
   const hostile = `${'---- '.repeat(50_000)}\n${' '.repeat(300_000)}\n${'X-Spam-Status: '.repeat(20_000)}`
   readReportTable(hostile)
   expect(readEngine(hostile)).toBeUndefined()
+})
+
+test.each([
+  ['something learned', 'SPAMD/1.1 0 EX_OK\r\nContent-length: 2\r\nDidSet: local\r\n\r\n\r\n', true],
+  ['learned and reported', 'SPAMD/1.1 0 EX_OK\r\nDidSet: local, remote\r\n\r\n', true],
+  ['a message that it knew', 'SPAMD/1.1 0 EX_OK\r\nContent-length: 2\r\n\r\n\r\n', false],
+  ['reported only', 'SPAMD/1.1 0 EX_OK\r\nDidSet: remote\r\n\r\n', false],
+])('reads of TELL: %s', (_, text, learned) => {
+  expect(readTellReply(Buffer.from(text))).toBe(learned)
+})
+
+test.each([
+  ['nothing', '', 'spamd: empty reply'],
+  [
+    'a spamd that does not learn',
+    'SPAMD/1.0 69 Service Unavailable: TELL commands are not enabled\r\n',
+    'TELL',
+  ],
+  ['another protocol', 'HTTP/1.1 200 OK\r\nDidSet: local\r\n\r\n', 'HTTP'],
+])('refuses of TELL: %s', (_, text, why) => {
+  expect(() => readTellReply(Buffer.from(text))).toThrow(
+    expect.objectContaining({ code: 'E_SCANNER_PROTOCOL', message: expect.stringContaining(why) }),
+  )
 })

@@ -32,6 +32,19 @@ export function readSpamdReply(reply: Buffer): SpamdReply {
   return { points: Number(score[1]), required: Number(score[2]), body }
 }
 
+/**
+ * Reads the reply to TELL: whether something was learned. spamd says nothing of a message that it knew.
+ *
+ * @throws FilterError E_SCANNER_PROTOCOL: refused, as by a spamd without --allow-tell.
+ */
+export function readTellReply(reply: Buffer): boolean {
+  const [status = '', ...fields] = reply.toString('latin1').split('\r\n')
+  if (!/^SPAMD\/\d{1,3}\.\d{1,3} 0(?: |$)/.test(status)) {
+    throw protocolError(`spamd: ${printable(status) || 'empty reply'}`)
+  }
+  return field(fields, 'didset').split(/[ ,]+/).includes('local')
+}
+
 /** The value of a field that must stand there once; '' otherwise. */
 function field(fields: readonly string[], name: string): string {
   const values = fields.filter((line) => line.slice(0, name.length + 1).toLowerCase() === `${name}:`)

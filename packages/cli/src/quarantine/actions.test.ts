@@ -1,155 +1,11 @@
-import { createHash } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PassThrough, Readable } from 'node:stream'
-import { buffer, text } from 'node:stream/consumers'
-import { parseArgs } from 'node:util'
-import { afterEach, beforeEach, expect, test } from '@jest/globals'
-import {
-  DEFAULT_POLICY,
-  FilterError,
-  type Assessment,
-  decide,
-  type DeliveryResult,
-  type Envelope,
-  type Policy,
-} from '@ecluse/core'
-import { createFileStore, quarantineRecord, type QuarantineStore } from '@ecluse/quarantine'
-import { QUARANTINE_OPTIONS, runQuarantine, type QuarantineSetup, type ReleaseGate } from './actions.ts'
+import { expect, test } from '@jest/globals'
+import { FakeGate, keep, kept, MAIL, run, SPAM, useQuarantine, VIRUS } from '../../test/quarantineKit.ts'
 
-const POLICY: Policy = { ...DEFAULT_POLICY, tag2Level: 6, subjectTag: '', quarantine: ['virus', 'spam'] }
-const SPAM = 'Aspam0000001'
-const VIRUS = 'Avirus000002'
-const MAIL =
-  'From: Mallory <m@example.net>\r\nSubject: =?utf-8?q?Win_=1B]0;x=07=E2=80=AE?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n' +
-  '--b\r\n\r\nClick \x1b[2Jhere\r\n--b\r\nContent-Type: application/zip; name="a\u202egpj.exe"\r\n\r\nzip\r\n--b--\r\n'
+useQuarantine()
 
-let directory = ''
-let store: QuarantineStore
-
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'ecluse-cli-'))
-  store = createFileStore(directory)
-  await store.prepare()
-})
-
-afterEach(async () => {
-  await rm(directory, { recursive: true, force: true })
-})
-
-interface Kept {
-  readonly id: string
-  readonly day: number
-  readonly virus?: boolean
-  readonly envelope?: Partial<Envelope>
-}
-
-async function keep({ id, day, virus = false, envelope: overrides = {} }: Kept): Promise<void> {
-  const envelope: Envelope = {
-    protocol: 'lmtp',
-    mailFrom: 'm@example.net',
-    recipients: [{ address: 'anna@example.org' }, { address: 'bob@example.org' }],
-    smtpUtf8: false,
-    client: { address: '192.0.2.7', helo: 'evil\u001b[31m', queueId: '4F5A' },
-    peer: { helo: 'mail.example.org' },
-    listener: '127.0.0.1:10024',
-    ...overrides,
-  }
-  const assessment: Assessment = {
-    viruses: virus ? ['Eicar'] : [],
-    unchecked: [],
-    scores: virus ? [] : [21.5],
-    virusPoints: 0,
-    symbols: [],
-    mustDefer: false,
-  }
-  const decisions = envelope.recipients.map((recipient) =>
-    decide(recipient, { policy: POLICY, local: true }, assessment),
-  )
-  const date = new Date(Date.UTC(2026, 10, day, 8))
-  const record = quarantineRecord(
-    {
-      id,
-      hostname: 'filter.example.org',
-      envelope,
-      date,
-      alertHeader: 'X-Ecluse-Alert',
-      recipientDelimiter: '',
-    },
-    decisions,
-  )
-  const bytes = Buffer.from(MAIL)
-  const digest = createHash('sha256').update(bytes).digest('hex')
-  const message = {
-    id,
-    sizeBytes: bytes.length,
-    digest,
-    bytes,
-    header: bytes,
-    open: () => Readable.from([bytes]),
-  }
-  await store.put(record, message, new AbortController().signal)
-}
-
-interface Ran {
-  readonly code: number | string
-  readonly out: string
-  readonly err: string
-}
-
-type Request = Parameters<ReleaseGate['deliver']>[0]
-
-/** Answers each recipient by its address. */
-class FakeGate implements ReleaseGate {
-  readonly requests: { readonly request: Request; readonly bytes: string }[] = []
-  closed = 0
-  async deliver(request: Request): Promise<DeliveryResult[]> {
-    this.requests.push({ request, bytes: (await buffer(request.message.open())).toString() })
-    return request.recipients.map((recipient): DeliveryResult => {
-      const mta = 'smtp:[127.0.0.1]:10025'
-      if (recipient.address.startsWith('bob')) {
-        return { recipient, outcome: 'refused', mta, stage: 'rcpt', line: '550 5.1.1 no \u001b[31mbob' }
-      }
-      return { recipient, outcome: 'relayed', mta, line: '250 2.0.0 Ok: queued as X' }
-    })
-  }
-  async close(): Promise<void> {
-    this.closed++
-  }
-}
-
-async function run(args: string, setup: Partial<QuarantineSetup> = {}): Promise<Ran> {
-  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
-  const [out, err] = [text(stdout), text(stderr)]
-  const context = {
-    configure: async () => ({
-      directory,
-      hostname: 'filter.example.org',
-      openGate: () => new FakeGate(),
-      ...setup,
-    }),
-    stdout,
-    stderr,
-    signal: new AbortController().signal,
-    now: new Date('2026-11-24T08:00:00Z'),
-  }
-  let code: number | string
-  try {
-    const { values, positionals } = parseArgs({
-      args: args.split(' ').filter((arg) => arg !== ''),
-      options: QUARANTINE_OPTIONS,
-      allowPositionals: true,
-    })
-    code = await runQuarantine({ options: values, positionals }, context)
-  } catch (error) {
-    if (!(error instanceof FilterError)) throw error
-    code = `${error.code} ${error.message} (${error.hint})`
-  }
-  stdout.end()
-  stderr.end()
-  return { code, out: await out, err: await err }
-}
+const DAY = 86_400_000
 
 test('lists the newest first, one line each, and nothing of it moves the cursor', async () => {
   await keep({ id: SPAM, day: 1 })
@@ -186,6 +42,7 @@ test('lists as JSON with the keys that scripts rely on', async () => {
       subject: 'Win \u001b]0;x\u0007\u202e',
       size: Buffer.byteLength(MAIL),
       reasons: ['INFECTED: Eicar'],
+      states: ['kept'],
     },
     expect.objectContaining({ id: SPAM, score: 21.5, recipients: ['anna@example.org', 'bob@example.org'] }),
   ])
@@ -199,10 +56,10 @@ test('lists nothing of an empty quarantine', async () => {
 
 test('lists the others when one file is damaged, and says which', async () => {
   await keep({ id: SPAM, day: 1 })
-  await writeFile(join(directory, 'A/spam-A00000000001.eml'), 'broken')
+  await writeFile(join(kept.directory, 'A/spam-A00000000001.eml'), 'broken')
   const { code, out, err } = await run('list --json --config x')
   expect([code, JSON.parse(out)]).toEqual([0, [expect.objectContaining({ id: SPAM })]])
-  expect(err).toBe(`ecluse: ${directory}/A/spam-A00000000001.eml: is not a file of the quarantine\n`)
+  expect(err).toBe(`ecluse: ${kept.directory}/A/spam-A00000000001.eml: is not a file of the quarantine\n`)
 })
 
 test('shows a message to people', async () => {
@@ -251,7 +108,9 @@ test('releases the original with its envelope, and tells the reply for each reci
     code: 1,
     out:
       '<anna@example.org>: released, 250 2.0.0 Ok: queued as X\n' +
-      '<bob@example.org>: refused at rcpt, 550 5.1.1 no \\x1b[31mbob\n',
+      '<bob@example.org>: refused at rcpt, 550 5.1.1 no \\x1b[31mbob\n' +
+      'To let mail of this sender through, add to `senders:` of the configuration\n' +
+      '  - { action: allow, senders: [m@example.net], recipients: [anna@example.org] }\n',
     err: '',
   })
   expect(gate.closed).toBe(1)
@@ -261,7 +120,10 @@ test('releases the original with its envelope, and tells the reply for each reci
       request: { id: SPAM, allOrNothing: false, envelope: { mailFrom: 'm@example.net', envid: 'E1' } },
     },
   ])
-  expect((await store.get(SPAM)).id).toBe(SPAM)
+  expect(await kept.store.get(SPAM)).toMatchObject({
+    outcomes: [{ state: 'released' }, { state: 'kept' }],
+    releases: [{ by: 'root', at: new Date('2026-11-24T08:00:00Z'), to: ['anna@example.org'], as: 'plain' }],
+  })
 })
 
 test('resends to others, with fields that say so above the original', async () => {
@@ -270,7 +132,7 @@ test('resends to others, with fields that say so above the original', async () =
   const { code, out } = await run(`release ${SPAM} --to new@x --to anna@example.org --config x`, {
     openGate: () => gate,
   })
-  expect([code, out.split('\n').length]).toEqual([0, 3])
+  expect([code, out.split('\n').length]).toEqual([0, 5])
   const [sent] = gate.requests
   expect(sent?.bytes).toMatch(
     /^Resent-From: <postmaster@filter\.example\.org>\r\nResent-To: new@x,\r\n anna@example\.org\r\n/,
@@ -299,12 +161,14 @@ test('deletes one, and what is too old', async () => {
     /^E_QUARANTINE Aspam0000001: is not in quarantine/,
   )
   expect((await run('expire --config x')).code).toMatch(/^E_CONFIG quarantine\.keep: is not set/)
-  expect(await run('expire --config x', { keepMs: 10 * 86_400_000 })).toMatchObject({
+  expect(
+    await run('expire --config x', { retention: { keepMs: { spam: 10 * DAY, virus: 10 * DAY } } }),
+  ).toMatchObject({
     code: 0,
     out: '1 deleted\n',
   })
   const left: string[] = []
-  for await (const { id } of store.list()) left.push(id)
+  for await (const { id } of kept.store.list()) left.push(id)
   expect(left).toEqual([VIRUS])
 })
 

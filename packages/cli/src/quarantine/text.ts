@@ -1,6 +1,14 @@
 import { type DeliveryResult, formatScore } from '@ecluse/core'
 import type { DisplayedMessage } from '@ecluse/mail'
-import { highestScore, summarize, type QuarantineEntry, type QuarantineOutcome } from '@ecluse/quarantine'
+import {
+  itemOf,
+  summarize,
+  type QuarantineEntry,
+  type QuarantineItem,
+  type QuarantineOutcome,
+  type QuarantineStats,
+  type Release,
+} from '@ecluse/quarantine'
 import { escapeControls, visibleJson } from '../terminal.ts'
 
 const COLUMNS = [
@@ -27,13 +35,13 @@ export function listHead(): string {
 }
 
 /** One entry as a row of fixed columns; what does not fit is cut. */
-export function listRow(entry: QuarantineEntry): string {
-  const { id, category, mailFrom, recipients, subject = '' } = summarize(entry)
-  const score = highestScore(entry.outcomes)
+export function listRow(item: QuarantineItem): string {
+  const { id, category, score, mailFrom, subject = '' } = item
+  const recipients = item.recipients.map(({ address }) => address)
   const [first = '', ...others] = recipients
   return row([
     id,
-    shortDate(entry.storedAt),
+    shortDate(item.storedAt),
     category,
     score === undefined ? '-' : formatScore(score),
     mailFrom === '' ? '<>' : mailFrom,
@@ -72,10 +80,6 @@ export interface ShownMessage {
 /** Everything about one message for a terminal, ending in a line end. */
 export function showText({ entry, header, displayed }: ShownMessage): string {
   const { client, mailFrom, peer } = entry.envelope
-  const attachments = displayed.attachments.map(
-    ({ name = '(no name)', type, sizeBytes }) =>
-      `  ${escapeControls(name)} (${escapeControls(type)}, ${sizeBytes} bytes)`,
-  )
   return [
     `Id:        ${entry.id}`,
     `Category:  ${entry.category}`,
@@ -86,24 +90,70 @@ export function showText({ entry, header, displayed }: ShownMessage): string {
     `Sender:    <${escapeControls(mailFrom)}>`,
     'Recipients:',
     ...entry.outcomes.map(outcomeText),
+    ...section('Released', entry.releases.map(releaseText)),
     ...section('Header of the original', [indent(header.trimEnd())]),
     ...section('Text', displayed.text === '' ? [] : [indent(displayed.text.trimEnd())]),
-    ...section('Attachments', attachments),
+    ...section('Attachments', attachmentLines(displayed)),
     ...(displayed.truncated ? ['', 'There is more than is shown: see --raw.'] : []),
     '',
   ].join('\n')
 }
 
+/** The attachments alone, one a line; '' where there are none. */
+export function attachmentsText(displayed: DisplayedMessage): string {
+  return attachmentLines(displayed)
+    .map((line) => `${line.trimStart()}\n`)
+    .join('')
+}
+
+function attachmentLines({ attachments }: DisplayedMessage): string[] {
+  return attachments.map(
+    ({ name = '(no name)', type, sizeBytes }) =>
+      `  ${escapeControls(name)} (${escapeControls(type)}, ${sizeBytes} bytes)`,
+  )
+}
+
+function releaseText({ at, by, to, as }: Release): string {
+  const whom = to.map((address) => `<${escapeControls(address)}>`).join(', ')
+  return `  ${at.toISOString()} by ${escapeControls(by)} to ${whom} (${as})`
+}
+
+/** What is kept in figures, ending in a line end. */
+export function statsText({ files, bytes, categories, settled }: QuarantineStats): string {
+  const rows = categories.map((of) => [
+    of.category,
+    `${of.files}`,
+    formatSize(of.bytes),
+    shortDate(of.oldest),
+    shortDate(of.newest),
+  ])
+  const total = ['total', `${files}`, formatSize(bytes), '', '']
+  const lines = [['CATEGORY', 'MESSAGES', 'SIZE', 'OLDEST (UTC)', 'NEWEST (UTC)'], ...rows, total].map(
+    ([category = '', count = '', size = '', oldest = '', newest = '']) =>
+      `${category.padEnd(10)}  ${count.padStart(8)}  ${size.padStart(9)}  ${oldest.padEnd(16)}  ${newest}`.trimEnd(),
+  )
+  return `${[...lines, `${settled} of them wait for nobody: released or deleted for all`].join('\n')}\n`
+}
+
+/** Three digits and a unit. */
+function formatSize(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)))
+  const value = bytes / 1024 ** power
+  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power] ?? ''}`
+}
+
 /** The same for scripts: the keys of `list --json`, and what else is known. */
 export function showJson({ entry, header, displayed }: ShownMessage): string {
-  const { envelope, outcomes, digest, hostname } = entry
+  const { envelope, outcomes, digest, hostname, releases } = entry
   return `${visibleJson(
     {
-      ...summarize(entry),
+      ...summarize(itemOf(entry)),
       digest,
       hostname,
       envelope,
       outcomes: outcomes.map(({ recipient, ...outcome }) => ({ address: recipient.address, ...outcome })),
+      releases,
       header,
       message: displayed,
     },
@@ -134,10 +184,11 @@ function clientText({ address, name, helo, queueId }: QuarantineEntry['envelope'
   return known.filter((part) => part !== undefined && part !== '').join(', ') || 'unknown'
 }
 
-function outcomeText({ recipient, category, destiny, score, reason }: QuarantineOutcome): string {
+function outcomeText({ recipient, category, destiny, score, reason, state }: QuarantineOutcome): string {
   const points = score === undefined ? '' : `, score ${formatScore(score)}`
   const why = reason === '' || reason === category ? '' : `, ${escapeControls(reason)}`
-  return `  <${escapeControls(recipient.address)}>: ${destiny}, ${category}${points}${why}`
+  const now = state === undefined || state === 'kept' ? '' : `, ${state}`
+  return `  <${escapeControls(recipient.address)}>: ${destiny}, ${category}${points}${why}${now}`
 }
 
 function section(title: string, lines: readonly string[]): string[] {

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+import { choice, duration, path, section, size } from './schema.ts'
+import { CATEGORIES, type Category } from './verdict.ts'
+
+/** Milliseconds for each category; one that is absent is kept for ever. */
+export type KeepTimes = Readonly<Partial<Record<Category, number>>>
+
+/** `quarantine`. */
+export function quarantineSection() {
+  return section('Where copies are kept.', {
+    directory: path('Folder of the copies, for our user alone.').prefault('/var/lib/ecluse/quarantine'),
+    keep: keepTimes().exactOptional(),
+    maxSize: size(
+      'How much is kept at most: beyond it, what nobody waits for goes first, then the oldest spam, then the oldest.',
+      { min: '1MiB', max: '16384GiB' },
+    ).exactOptional(),
+    compress: choice('How new copies are packed; zstd needs Node.js 22.15.', [
+      'none',
+      'gzip',
+      'zstd',
+    ]).prefault('none'),
+  })
+}
+
+/** One duration for all, or one for each category that is named. */
+function keepTimes() {
+  const time = duration('How long.', { min: '1h', max: '3650d' })
+  const each = section(
+    'How long.',
+    Object.fromEntries(CATEGORIES.map((category) => [category, z.exactOptional(time)])),
+  )
+  return z
+    .unknown()
+    .transform((input, context): KeepTimes => {
+      const read = typeof input === 'object' && input !== null ? each.safeParse(input) : time.safeParse(input)
+      if (read.success) return typeof read.data === 'number' ? forAll(read.data) : read.data
+      for (const issue of read.error.issues) context.issues.push({ ...issue, input } as z.core.$ZodRawIssue)
+      return z.NEVER
+    })
+    .meta({
+      description:
+        'How long copies are kept, all or by category, as { virus: 90d, spam: 14d }; absent: for ever.',
+      notation: 'duration 1h–3650d',
+    })
+}
+
+function forAll(time: number): KeepTimes {
+  return Object.fromEntries(CATEGORIES.map((category) => [category, time]))
+}

@@ -1,0 +1,69 @@
+import { RELEASE_FORMS, type QuarantineEntry, type QuarantineOutcome, type Release } from './record.ts'
+
+/** What happened to a message after it was stored, one file each: the message itself is never written again. */
+export type QuarantineEvent =
+  | { readonly event: 'released'; readonly release: Release }
+  /** For these addresses. */
+  | { readonly event: 'deleted'; readonly at: Date; readonly recipients: readonly string[] }
+
+/** Most events of one message; a thousand releases of it are none that somebody needs. */
+export const MAX_EVENTS = 999
+
+/** One line of JSON. */
+export function formatEvent(event: QuarantineEvent): string {
+  const { release, ...others } = event.event === 'released' ? event : { ...event, release: {} }
+  return `${JSON.stringify({ ...others, ...release })}\n`
+}
+
+/** Absent: it is damaged, or of a version that we do not know. */
+export function readEvent(text: string): QuarantineEvent | undefined {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    // What no JSON is, is damaged.
+    return undefined
+  }
+  if (typeof json !== 'object' || json === null) return undefined
+  const { event, at, by, to, as, recipients }: Record<string, unknown> = { ...json }
+  const date = new Date(typeof at === 'string' ? at : Number.NaN)
+  if (Number.isNaN(date.getTime())) return undefined
+  if (event === 'deleted' && isTexts(recipients)) return { event, at: date, recipients }
+  const form = RELEASE_FORMS.find((each) => each === as)
+  if (event !== 'released' || !isTexts(to) || typeof by !== 'string' || form === undefined) return undefined
+  return { event, release: { at: date, by, to, as: form } }
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string')
+}
+
+/** The entry as it is after the events, the first one first. */
+export function applyEvents(entry: QuarantineEntry, events: readonly QuarantineEvent[]): QuarantineEntry {
+  return events.reduce(apply, entry)
+}
+
+function apply(entry: QuarantineEntry, event: QuarantineEvent): QuarantineEntry {
+  if (event.event === 'released') {
+    const to = new Set(event.release.to)
+    return {
+      ...entry,
+      outcomes: entry.outcomes.map((each): QuarantineOutcome =>
+        to.has(each.recipient.address) ? { ...each, state: 'released' } : each,
+      ),
+      releases: [...entry.releases, event.release],
+    }
+  }
+  const gone = new Set(event.recipients)
+  return {
+    ...entry,
+    outcomes: entry.outcomes.map((each): QuarantineOutcome =>
+      each.state !== undefined && gone.has(each.recipient.address) ? { ...each, state: 'deleted' } : each,
+    ),
+  }
+}
+
+/** Whether every copy that was kept is deleted. */
+export function isDeletedForAll({ outcomes }: QuarantineEntry): boolean {
+  return outcomes.every(({ state }) => state === undefined || state === 'deleted')
+}
