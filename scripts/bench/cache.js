@@ -8,9 +8,13 @@ async function withAndWithout(bench, name, work) {
   const alone = { ...bench, amavisd: false }
   try {
     return await withFilters(alone, { name: `${name}-none`, children: 8 }, async ([without]) => {
-      return await withFilters(alone, { name, scanners: { clamd }, children: 8 }, async ([filter]) => {
-        return await work(filter, without)
-      })
+      return await withFilters(
+        alone,
+        { name, scanners: { clamd }, children: 8, remembers: true },
+        async ([filter]) => {
+          return await work(filter, without)
+        },
+      )
     })
   } finally {
     await clamd.close()

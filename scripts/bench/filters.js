@@ -32,10 +32,15 @@ function ecluseScanners({ clamd, spamd }) {
   ]
 }
 
-/** A configuration of Écluse with all it writes below `directory`. */
+const usualLimits = { concurrency: 50, connections: 200 }
+
+/**
+ * A configuration of Écluse with all it writes below `directory`. Nothing is remembered unless `remembers`: a row about
+ * scanners measures scans, whatever it sends.
+ */
 export function ecluseConfig(
   directory,
-  { port, httpPort = 0, nextPort, scanners, connections, limits = { concurrency: 50, connections: 200 } },
+  { port, httpPort = 0, nextPort, scanners, connections, limits = usualLimits, remembers = false },
 ) {
   return `hostname: bench.example.org
 listen:
@@ -48,7 +53,7 @@ quarantine: { directory: ${JSON.stringify(join(directory, 'quarantine'))} }
 ledger: { directory: ${JSON.stringify(join(directory, 'ledger'))} }
 http: { address: "127.0.0.1:${httpPort}" }
 limits: ${JSON.stringify(limits)}
-`
+${remembers ? '' : 'cache: { maxEntries: 0 }\n'}`
 }
 
 /**
@@ -63,6 +68,7 @@ export async function startEcluse({
   scanners = {},
   connections = 20,
   limits,
+  remembers,
   nodeOptions = [],
   ruleSet = 'none',
 }) {
@@ -73,7 +79,8 @@ export async function startEcluse({
   // Another instance on this machine may have the usual one.
   const httpPort = await freePort()
   const ports = { port, httpPort, nextPort }
-  const text = ecluseConfig(own, { ...ports, scanners: ecluseScanners(scanners), connections, limits })
+  const engines = ecluseScanners(scanners)
+  const text = ecluseConfig(own, { ...ports, scanners: engines, connections, limits, remembers })
   await writeFile(configFile, text + writeRuleSet(own, ruleSet))
   const logFile = join(own, 'ecluse.log')
   const command = [...nodeOptions, join(root, 'packages/cli/bin/ecluse.js'), 'serve', '--config', configFile]

@@ -15,7 +15,7 @@ const protocol = 'lmtp'
  */
 export async function withFilters(
   bench,
-  { name, scanners, children, connections, limits, sinkOptions, ruleSet },
+  { name, scanners, children, connections, limits, remembers, sinkOptions, ruleSet },
   work,
 ) {
   const { directory } = bench
@@ -27,8 +27,8 @@ export async function withFilters(
       const logFile = join(directory, `sink-${name}-${port}.log`)
       const sink = await startSharedSink({ port, protocol: 'smtp', logFile, options: sinkOptions })
       open.push(sink)
-      const options = { directory, name, nextPort: port, scanners, children, connections, limits, ruleSet }
-      const filter = await startFilter({ ...options, nodeOptions: bench.nodeOptions })
+      const common = { directory, name, nextPort: port, scanners, children, connections, limits }
+      const filter = await startFilter({ ...common, remembers, ruleSet, nodeOptions: bench.nodeOptions })
       open.push(filter)
       started.push({ ...filter, sink })
     }
