@@ -8,6 +8,9 @@ import type { HostPort, RedisOptions } from './redisOptions.ts'
 // - A Cluster rejects what is sent to a node that is still connecting, and connects to nodes only when they are needed:
 //   so its masters are connected to before it is called ready.
 // - The parser collects a reply of any length: what comes without completing a reply is counted here.
+// - patches/ioredis@6.0.0.patch: a null that nobody has asked for, and a push without content, were errors that nobody
+//   catches, and ended the process; a length such as `2x` could send the parser back, without end; and for an array of
+//   100 million elements it set room aside before there was one. Each ends the connection now.
 
 /** A command and its arguments. */
 export type RedisCommand = readonly [name: string, ...args: (string | Buffer | number)[]]
