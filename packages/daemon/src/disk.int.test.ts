@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from '@jest/globals'
 import { EICAR } from '@ecluse/fixtures'
+import { createFileStore } from '@ecluse/quarantine'
 import { onRelease, releaseAll, sendMail, startTestDaemon, until, type TestDaemon } from './daemon.testkit.ts'
 
 afterEach(releaseAll)
@@ -76,7 +77,7 @@ async function start(which: 'spool' | 'quarantine'): Promise<Disk> {
     versionIntervalMs: 20,
     ...(which === 'spool'
       ? { spool: { directory: folder, memoryBytes: 10_000 } }
-      : { quarantineDirectory: folder, memoryBytes: 10_000 }),
+      : { quarantine: createFileStore(folder), memoryBytes: 10_000 }),
   })
   return { kit, folder: disk }
 }

@@ -75,6 +75,7 @@ export function createFileStore(
     expire: (retention, work) =>
       within(`${directory}: cannot be tidied up`, () => expireFiles(parts, retention, work)),
     rebuild: (onDamaged) => within(cannotList, () => rebuild(parts, onDamaged)),
+    close: () => Promise.resolve(),
   }
 }
 

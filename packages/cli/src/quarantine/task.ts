@@ -30,6 +30,7 @@ interface ReleaseGate {
 
 /** What the command needs of the configuration. */
 export interface QuarantineSetup {
+  /** Closed after the action. */
   readonly store: QuarantineStore
   readonly hostname: string
   /** Absent: everything for ever. */
