@@ -1,5 +1,6 @@
+import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { RememberedVerdict } from './verdictValue.ts'
+import { readVerdict, writeVerdict, type RememberedVerdict } from './verdictValue.ts'
 
 /** How much is remembered in the memory of a process. */
 export interface MemoryLimits {
@@ -8,20 +9,17 @@ export interface MemoryLimits {
   readonly maxBytes: number
 }
 
-/** What an entry takes beside its key and its text, roughly: objects, strings, the list of the cache. */
-const OVERHEAD_BYTES = 400
-
-interface Entry {
-  readonly remembered: RememberedVerdict
-  readonly sizeBytes: number
-}
+/** What an entry takes beside its text: the key, the heads of both strings, the lists of the cache. */
+const OVERHEAD_BYTES = 240
 
 /**
- * Verdicts in the memory of this process; those that were used longest ago go first. The only module that knows
- * lru-cache, of which it relies on order, count and size; time is our own affair, so that a clock can be given.
+ * Verdicts in the memory of this process; those that were used longest ago go first. They are kept as text under a
+ * digest of their key: a third of what the objects take, and memory in use is what V8 lets garbage grow by. The only
+ * module that knows lru-cache, of which it relies on order, count and size; time is our own affair, so that a clock can
+ * be given.
  */
 export class MemoryVerdicts {
-  #entries: LRUCache<string, Entry> | undefined
+  #entries: LRUCache<string, string> | undefined
 
   constructor(limits: MemoryLimits) {
     this.#entries = open(limits)
@@ -37,29 +35,37 @@ export class MemoryVerdicts {
 
   /** @param now Unix milliseconds */
   get(key: string, now: number): RememberedVerdict | undefined {
-    const remembered = this.#entries?.get(key)?.remembered
-    if (!remembered || remembered.expiresAt > now) return remembered
-    this.#entries?.delete(key)
+    if (!this.#entries) return undefined
+    const place = placeOf(key)
+    const text = this.#entries.get(place)
+    if (text === undefined) return undefined
+    const remembered = readVerdict(text)
+    if (remembered && remembered.expiresAt > now) return remembered
+    this.#entries.delete(place)
     return undefined
   }
 
-  /** @param textBytes length of the verdict as text */
-  set(key: string, remembered: RememberedVerdict, textBytes: number): void {
-    this.#entries?.set(key, { remembered, sizeBytes: key.length + textBytes + OVERHEAD_BYTES })
+  set(key: string, remembered: RememberedVerdict): void {
+    this.#entries?.set(placeOf(key), writeVerdict(remembered))
   }
 
   /** Keeps what there is room for, the newest. */
   resize(limits: MemoryLimits): void {
     const before = this.#entries
     this.#entries = open(limits)
-    for (const [key, entry] of before ? [...before.entries()].toReversed() : [])
-      this.#entries?.set(key, entry)
+    for (const [place, text] of before ? [...before.entries()].toReversed() : [])
+      this.#entries?.set(place, text)
   }
 }
 
-function open({ maxEntries, maxBytes }: MemoryLimits): LRUCache<string, Entry> | undefined {
+/** Short, and one piece: a key is some 200 characters, put together of pieces that would be held with it. */
+function placeOf(key: string): string {
+  return hash('sha256', key, 'base64')
+}
+
+function open({ maxEntries, maxBytes }: MemoryLimits): LRUCache<string, string> | undefined {
   // The library takes room for `max` entries at once: no more than can ever be there.
   const max = Math.min(maxEntries, Math.ceil(maxBytes / OVERHEAD_BYTES))
   if (max < 1) return undefined
-  return new LRUCache({ max, maxSize: maxBytes, sizeCalculation: ({ sizeBytes }) => sizeBytes })
+  return new LRUCache({ max, maxSize: maxBytes, sizeCalculation: (text) => text.length + OVERHEAD_BYTES })
 }

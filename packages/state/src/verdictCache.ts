@@ -95,7 +95,7 @@ export class VerdictCache {
     }
     const value = packVerdict(remembered)
     if (!value) return
-    this.#memory.set(place.key, remembered, value.length)
+    this.#memory.set(place.key, remembered)
     this.shared?.write(place.key, value, ttlMs)
   }
 
@@ -105,7 +105,7 @@ export class VerdictCache {
     const remembered = unpackVerdict(value, now)
     if (!remembered) return 'odd'
     if (remembered.expiresAt <= now || !isFor(place, remembered)) return undefined
-    this.#memory.set(place.key, remembered, value.length)
+    this.#memory.set(place.key, remembered)
     return remembered.verdict
   }
 
