@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { FilterError, type Config, type ErrorPlace } from '@ecluse/core'
 import {
@@ -8,6 +10,7 @@ import {
   type LoadedConfig,
   type RefusedConfig,
 } from './loadConfig.ts'
+import { putBack, type Piece } from './pieces.ts'
 
 /** Reading more than this would hold up mail for longer than some 30 ms; a thread takes as long to start. */
 const ASIDE_BYTES = 64 * 1024
@@ -64,14 +67,31 @@ async function askWorker(task: AsideTask): Promise<AsideAnswer> {
   const worker = new Worker(new URL('./loadWorker.js', import.meta.url), { workerData: task })
   // A daemon that has ended does not wait for it.
   worker.unref()
+  const ended = new AbortController()
+  worker.once('error', (cause) => ended.abort(cause))
+  worker.once('exit', (code) => ended.abort(new TypeError(`the worker ended with ${code} and no answer`)))
   try {
-    return await new Promise((resolve, reject) => {
-      worker.once('message', resolve)
-      worker.once('error', reject)
-      worker.once('exit', (code) => reject(new TypeError(`the worker ended with ${code} and no answer`)))
-    })
+    const answer = await said<AsideAnswer>(worker, ended.signal)
+    for (;;) {
+      worker.postMessage('more')
+      const piece = await said<Piece | 'end'>(worker, ended.signal)
+      if (piece === 'end') return answer
+      putBack(answer, piece)
+      // Mail comes first.
+      await turn()
+    }
   } finally {
     await worker.terminate()
+  }
+}
+
+/** The next thing that it says. */
+async function said<T>(worker: Worker, ended: AbortSignal): Promise<T> {
+  try {
+    const [message] = (await once(worker, 'message', { signal: ended })) as [T]
+    return message
+  } catch (error) {
+    throw ended.aborted ? ended.reason : error
   }
 }
 
