@@ -97,6 +97,14 @@ describe('of the whole', () => {
       `${LOCAL}${CLAMD}quarantine: { keep: { virus: 90d, spam: 14d } }\n`,
       '3:21: quarantine.keep: does not name banned: what is kept of it stays for ever (add banned: 30d, or set quarantine.maxSize)',
     ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { keep: 30d, rescan: unchecked }\n`,
+      '3:34: quarantine.rescan: no effect: no copy is kept of unchecked mail (add unchecked to policy.quarantine)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { keep: 30d, rescan: unchecked }\npolicy: { quarantine: [virus, banned, spam, unchecked] }\n`,
+      '3:34: quarantine.rescan: no effect: unchecked mail is delivered, or its sender told (set policy.destiny.unchecked: discard)',
+    ],
   ])('%j', async (source, expected) => {
     expect(await warningsOf(source)).toEqual([expected])
   })
@@ -116,6 +124,12 @@ describe('of the whole', () => {
     'keep: { spam: 1d }, maxSize: 1GiB',
   ])('there is none of a quarantine with %s', async (keys) => {
     expect(await warningsOf(`${LOCAL}${CLAMD}quarantine: { ${keys} }\n`)).toEqual([])
+  })
+
+  test('there is none of a rescan of what is discarded and kept', async () => {
+    const policy = 'policy: { quarantine: [virus, banned, spam, unchecked], destiny: { unchecked: discard } }'
+    const kept = 'quarantine: { keep: 30d, rescan: unchecked }'
+    expect(await warningsOf(`${LOCAL}${CLAMD}${kept}\n${policy}\n`)).toEqual([])
   })
 
   test('there is none of a quarantine that nothing comes into', async () => {

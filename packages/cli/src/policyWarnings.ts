@@ -60,11 +60,9 @@ function destinyWarnings(policy: Policy): Warning[] {
 }
 
 function limitWarnings({ policy, policies, limits, quarantine, softBounce }: Config): Warning[] {
-  const warnings: Warning[] = []
-  const kept = new Set(
-    [policy, ...policies.map((overlay) => overlay.policy)].flatMap((each) => each.quarantine ?? []),
-  )
-  warnings.push(...growthWarnings(kept, quarantine))
+  const all = [policy, ...policies.map((overlay) => overlay.policy)]
+  const kept = new Set(all.flatMap((each) => each.quarantine ?? []))
+  const warnings = [...growthWarnings(kept, quarantine), ...rescanWarnings(all, quarantine)]
   if (softBounce) {
     warnings.push({
       path: ['softBounce'],
@@ -95,6 +93,24 @@ function growthWarnings(kept: ReadonlySet<Category>, { keep, maxSize }: Config['
   if (endless === undefined) return []
   const message = `does not name ${endless}: what is kept of it stays for ever`
   return [{ path, message, hint: `add ${endless}: 30d, or set quarantine.maxSize` }]
+}
+
+/** Where nothing is ever looked at again. */
+function rescanWarnings(all: readonly PolicyOverlay[], { rescan }: Config['quarantine']): Warning[] {
+  if (rescan !== 'unchecked') return []
+  const path = ['quarantine', 'rescan']
+  if (!all.some(({ quarantine }) => quarantine?.includes('unchecked'))) {
+    return [
+      {
+        path,
+        message: 'no effect: no copy is kept of unchecked mail',
+        hint: 'add unchecked to policy.quarantine',
+      },
+    ]
+  }
+  if (all.some(({ destiny }) => destiny?.unchecked === 'discard')) return []
+  const hint = 'set policy.destiny.unchecked: discard'
+  return [{ path, message: 'no effect: unchecked mail is delivered, or its sender told', hint }]
 }
 
 const LEVELS = ['tagLevel', 'tag2Level', 'killLevel'] as const

@@ -21,6 +21,8 @@ import { redisOptions } from './redisWiring.ts'
 const ANSWER_MS = 5000
 /** How often expired mail is looked for. */
 const EXPIRY_INTERVAL_MS = 60_000
+/** How often it is tried whether a rescan that had to wait can go on. */
+const RESCAN_INTERVAL_MS = 10_000
 /** A daemon that restarts has no socket for a moment. */
 const SCAN_RETRY_MS = 1000
 
@@ -119,11 +121,12 @@ async function connections(config: Config): Promise<Pick<DaemonOptions, 'receive
 
 async function quarantineOptions(
   kept: QuarantineConfig,
-): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry'>> {
+): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry' | 'rescan'>> {
   const retention = retentionOf(kept)
   return {
     quarantine: await openQuarantine(kept),
     ...(retention && { expiry: { retention, intervalMs: EXPIRY_INTERVAL_MS } }),
+    ...(kept.rescan === 'unchecked' && { rescan: { intervalMs: RESCAN_INTERVAL_MS } }),
   }
 }
 

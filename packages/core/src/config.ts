@@ -162,6 +162,8 @@ export interface QuarantineConfig {
   /** Bytes as stored; absent: no limit. */
   readonly maxSize?: number
   readonly compress: 'none' | 'gzip' | 'zstd'
+  /** What is looked at again by itself. */
+  readonly rescan: 'none' | 'unchecked'
 }
 
 /** Where messages are while they are looked at. */

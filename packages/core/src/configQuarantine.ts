@@ -19,6 +19,11 @@ export function quarantineSection() {
       'gzip',
       'zstd',
     ]).prefault('none'),
+    rescan: choice(
+      'Whether mail that was discarded and kept because it was "unchecked" is looked at again when a virus scanner ' +
+        'has other signatures, or answers again: what then passes is delivered.',
+      ['none', 'unchecked'],
+    ).prefault('none'),
   })
 }
 

@@ -7,7 +7,7 @@ import { openFolders, type Folders } from './folders.ts'
 import { createIntake, type Intake } from './intake.ts'
 import type { Log } from './log.ts'
 import { Metrics } from './metrics.ts'
-import { watchReadiness, type Readiness } from './readiness.ts'
+import { watchReadiness, type Readiness, type ReadinessOptions } from './readiness.ts'
 import type { NotifierParts } from './noticeOutbox.ts'
 import { createNotifier, type Notifier } from './notify.ts'
 import { PartsInUse, type MessageParts } from './parts.ts'
@@ -16,6 +16,7 @@ import { ReleaseStack } from './releaseStack.ts'
 import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
 import { openSharedMemory, type SharedMemory } from './sharedMemory.ts'
 import { scheduleDigests, type DigestParts } from './recipientDigest.ts'
+import { watchRescan, type Rescanner, type RescanParts } from './rescan.ts'
 import { Reloader, type ReloadableOptions } from './reload.ts'
 import { openScanMemory, type DaemonMemory } from './scanMemory.ts'
 import type { DaemonOptions } from './options.ts'
@@ -65,18 +66,15 @@ export async function openParts(options: DaemonOptions, stack: ReleaseStack): Pr
     log,
     metrics,
   })
-  const readiness = watchReadiness({
-    scanners: options.scanners,
-    breakers: guards.breakers,
-    onVersion: (scanner, version) => memory.answered(scanner, version),
-    reinjector,
-    folders: folders.check,
-    intervalMs: options.versionIntervalMs,
-    timeoutMs: options.answerMs,
-    log,
-    metrics,
-  })
-  stack.push(() => readiness.close())
+  const isBusy = (): boolean =>
+    intake.inFlight * 2 > reloader.current.limits.concurrency || readiness.notReady().length > 0
+  const rescanner = openRescan(options, { ...fixed, spool, parts, isBusy, log }, stack)
+  const onVersion: ReadinessOptions['onVersion'] = async (scanner, version) => {
+    await memory.answered(scanner, version)
+    rescanner?.engineSaid(scanner, memory.loaded(scanner))
+  }
+  const asked = { breakers: guards.breakers, onVersion, reinjector, folders: folders.check, metrics }
+  const readiness: Readiness = openReadiness(options, asked, stack)
   const reloader = new Reloader(options, {
     apply(next) {
       memory.limit(next.cache)
@@ -91,6 +89,16 @@ export async function openParts(options: DaemonOptions, stack: ReleaseStack): Pr
   if (notifier) openDigests({ hostname, quarantine, rules, notifier, log }, stack)
   await readiness.ask()
   return { intake, readiness, metrics, reloader }
+}
+
+function openReadiness(
+  { scanners, versionIntervalMs: intervalMs, answerMs: timeoutMs, log }: DaemonOptions,
+  parts: Omit<ReadinessOptions, 'scanners' | 'intervalMs' | 'timeoutMs' | 'log'>,
+  stack: ReleaseStack,
+): Readiness {
+  const readiness = watchReadiness({ scanners, intervalMs, timeoutMs, log, ...parts })
+  stack.push(() => readiness.close())
+  return readiness
 }
 
 /** The parts of the first messages; their scanners are closed with the last message that uses them. */
@@ -126,6 +134,18 @@ function openExpiry({ expiry, log }: DaemonOptions, quarantine: QuarantineStore,
   if (!expiry) return
   const watch = watchExpiry({ quarantine, log, ...expiry })
   stack.push(() => watch.close())
+}
+
+/** It is not waited for long: what it has not done then, the next start does. */
+function openRescan(
+  { rescan, drainMs }: DaemonOptions,
+  parts: Omit<RescanParts, 'intervalMs'>,
+  stack: ReleaseStack,
+): Rescanner | undefined {
+  if (!rescan) return undefined
+  const rescanner = watchRescan({ ...parts, ...rescan })
+  stack.push(() => atMost(Math.min(LEAVE_MS, drainMs), rescanner.close()))
+  return rescanner
 }
 
 function circuitsOf(

@@ -16,6 +16,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly quarantine: QuarantineStore
   /** What is deleted of it, and how often it is looked for. Absent: nothing is. */
   readonly expiry?: Pick<ExpiryOptions, 'retention' | 'intervalMs'>
+  /** What is kept as unchecked is looked at again; `intervalMs` is that of tries that had to wait. Absent: never. */
+  readonly rescan?: { readonly intervalMs: number }
   /** Absent: nothing is remembered, and a lost reply is a second delivery. */
   readonly ledger?: FileLedgerOptions
   /** Memory that instances share, and may lose; `ledger` says whether the ledger is there too. Absent: there is none. */

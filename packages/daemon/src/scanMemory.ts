@@ -1,4 +1,4 @@
-import type { ConfiguredScanner, ScannerVersion } from '@ecluse/core'
+import type { ConfiguredScanner, LoadedSignatures, ScannerVersion } from '@ecluse/core'
 import type { ScanAll, ScanOne } from '@ecluse/scanners'
 import { Flights, VerdictCache, type SharedCache, type VerdictLimits } from '@ecluse/state'
 import { EngineVersions } from './engineVersions.ts'
@@ -16,6 +16,8 @@ export interface DaemonMemory {
   limit(limits: VerdictLimits | undefined): void
   /** A scanner said who it is, or did not answer. Never rejects. */
   answered(configured: ConfiguredScanner, version: ScannerVersion | undefined): Promise<void>
+  /** What it said last that it has loaded; absent: unknown. */
+  loaded(configured: ConfiguredScanner): LoadedSignatures | undefined
   close(): void
 }
 
@@ -54,6 +56,7 @@ export function openScanMemory({ limits, shared, timeoutMs, count }: DaemonMemor
     scanAllWith: (scanOne) => rememberedScans(memory, scanOne),
     limit: (next) => cache.limit(next ?? NOTHING),
     answered: (configured, version) => versions.answered(configured, version),
+    loaded: (configured) => versions.known(configured),
     close: () => versions.close(),
   }
 }

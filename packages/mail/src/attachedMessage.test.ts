@@ -55,6 +55,14 @@ test('attaches the very bytes, and says its own size', async () => {
   )
 })
 
+test('says its own size with addresses beyond ASCII, and lets none begin a line', async () => {
+  const note = { ...NOTE, to: ['j\u00fcrgen@b\u00fccher.example', 'a\r\nBcc: x@y'] }
+  const message = attachMessage(note, outgoing(Buffer.from('x')))
+  const bytes = await buffer(message.open())
+  expect(bytes.length).toBe(message.sizeBytes)
+  expect(bytes.toString()).toContain('To: <j\u00fcrgen@b\u00fccher.example>,\r\n <a??Bcc: x@y>\r\n')
+})
+
 test('is read by a mail parser as what it is', async () => {
   const { simpleParser } = await import('mailparser')
   const original = Buffer.from('From: <m@example.net>\r\nSubject: inner\r\n\r\nbody\r\n')

@@ -6,7 +6,7 @@ import type { OutgoingMessage } from './outgoing.ts'
 /** The message that stands around another one. Values are of our own making: ASCII without line ends, but for `text`. */
 export interface Note {
   readonly from: string
-  /** Addresses. At least one. */
+  /** Addresses as the envelope has them, without brackets. At least one. */
   readonly to: readonly string[]
   readonly subject: string
   readonly date: Date
@@ -22,7 +22,8 @@ export interface Note {
  */
 export function attachMessage(note: Note, original: OutgoingMessage): OutgoingMessage {
   const boundary = `=_${randomBytes(24).toString('hex')}`
-  const head = Buffer.from(headOf(note, boundary), 'latin1')
+  // RFC 6532 section 3.2: an address beyond ASCII is UTF-8.
+  const head = Buffer.from(headOf(note, boundary))
   const tail = Buffer.from(`\r\n--${boundary}--\r\n`)
   return {
     sizeBytes: head.length + original.sizeBytes + tail.length,
@@ -33,7 +34,7 @@ export function attachMessage(note: Note, original: OutgoingMessage): OutgoingMe
 function headOf({ from, to, subject, date, messageId, text }: Note, boundary: string): string {
   return [
     `From: <${from}>`,
-    `To: ${to.map((address) => `<${address}>`).join(',\r\n ')}`,
+    `To: ${to.map((address) => `<${onOneLine(address)}>`).join(',\r\n ')}`,
     `Subject: ${subject}`,
     `Date: ${formatDate(date)}`,
     `Message-ID: <${messageId}>`,
@@ -53,6 +54,12 @@ function headOf({ from, to, subject, date, messageId, text }: Note, boundary: st
     '',
     '',
   ].join('\r\n')
+}
+
+/** No address may begin a line of its own. */
+function onOneLine(address: string): string {
+  // oxlint-disable-next-line no-control-regex -- replacing them is the purpose
+  return address.replace(/[\x00-\x1f\x7f]/g, '?')
 }
 
 async function* inOrder(head: Buffer, message: OutgoingMessage, tail: Buffer): AsyncGenerator<Buffer> {

@@ -274,6 +274,17 @@ test('leaves expiry to whoever is at it, and not to one that is gone', async () 
   expect(await readdir(join(directory, 'tmp'))).toEqual([])
 })
 
+test('does what one process is enough for, and lets go of it however it ends', async () => {
+  const other = createFileStore(directory)
+  const within = await store.alone('rescan', async () => [await other.alone('rescan', async () => 'both')])
+  expect(within).toEqual([undefined])
+  await expect(store.alone('rescan', async () => await Promise.reject(new TypeError('x')))).rejects.toThrow(
+    'x',
+  )
+  expect(await other.alone('rescan', async () => 'done')).toBe('done')
+  expect(await readdir(join(directory, 'tmp'))).toEqual([])
+})
+
 test('makes the index small again once most of it is of no use', async () => {
   await keep(1)
   const [line = ''] = await linesOfA()

@@ -26,6 +26,17 @@ export async function takeLock(path: string): Promise<FileLock | undefined> {
   return { release: async () => await rm(path, { force: true }) }
 }
 
+/** Works while it has the lock. @returns absent: somebody else has it */
+export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T | undefined> {
+  const lock = await takeLock(path)
+  if (lock === undefined) return undefined
+  try {
+    return await work()
+  } finally {
+    await lock.release()
+  }
+}
+
 async function tryLock(path: string, holder: string): Promise<boolean> {
   try {
     await symlink(holder, path)

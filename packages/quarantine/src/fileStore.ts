@@ -10,6 +10,7 @@ import { listFiles } from './fileList.ts'
 import { createTotals, statsOf } from './fileTotals.ts'
 import { readFields, type ReadFields } from './fields.ts'
 import type { FileStoreParts } from './fileParts.ts'
+import { withLock } from './fileLock.ts'
 import { createFolders, type StoredFile } from './folders.ts'
 import { openMessage, readFront, writeMessage, type ToKeep } from './messageFile.ts'
 import { canPack, type Packing } from './packing.ts'
@@ -74,6 +75,10 @@ export function createFileStore(
     usage: () => within(`${directory}: cannot be counted`, () => totals.usage()),
     expire: (retention, work) =>
       within(`${directory}: cannot be tidied up`, () => expireFiles(parts, retention, work)),
+    alone: async (name, work) => {
+      const path = await within(`${directory}: cannot be used`, () => folders.lockPath(name))
+      return await withLock(path, work)
+    },
     rebuild: (onDamaged) => within(cannotList, () => rebuild(parts, onDamaged)),
     close: () => Promise.resolve(),
   }

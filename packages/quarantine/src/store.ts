@@ -127,6 +127,14 @@ export interface QuarantineStore {
    * @param limit messages that one call deletes at most
    */
   expire(retention: Retention, work: ExpiryWork): Promise<Expired>
+  /**
+   * Does a piece of work that is enough for one process at a time. It guards nothing: after ten minutes, a process on
+   * another machine counts as gone.
+   *
+   * @returns absent: another process is at work of that name, and nothing was done
+   * @throws what `work` throws
+   */
+  alone<T>(name: 'rescan', work: () => Promise<T>): Promise<T | undefined>
   /** Makes what the store keeps for speed anew, from the messages themselves. Never needed, and always harmless. */
   rebuild(onDamaged?: (error: unknown) => void): Promise<QuarantineUsage>
   /** Ends its connections, if it has any; what comes afterwards may fail. Never rejects; a second call does nothing. */

@@ -1,11 +1,6 @@
-import { FilterError, type Decision } from '@ecluse/core'
-import { judge, type JudgeParts } from '@ecluse/daemon'
-import {
-  isBlocked,
-  type QuarantinedMessage,
-  type QuarantineEntry,
-  type QuarantineItem,
-} from '@ecluse/quarantine'
+import { FilterError } from '@ecluse/core'
+import { judgeKept, type JudgeParts, type Rejudged } from '@ecluse/daemon'
+import type { QuarantinedMessage, QuarantineItem } from '@ecluse/quarantine'
 import { describeError, visibleJson } from '../terminal.ts'
 import { tellOf } from './list.ts'
 import { releaseMessage } from './release.ts'
@@ -83,33 +78,15 @@ async function judgeAgain(
   signal: AbortSignal,
 ): Promise<Rescanned['recipients']> {
   const { entry } = kept
-  const waiting = waitingFor(entry)
   return await withSpooled(kept, async (message) => {
-    const { decisions, scans } = await judge(
-      parts,
-      { envelope: entry.envelope, message, receivedAt: entry.storedAt },
-      signal,
-    )
-    // A scanner that could not look at it must not let it out.
-    const failed = scans.some(({ outcome }) => outcome === 'failed')
-    return decisions
-      .filter(({ recipient }) => waiting.has(recipient.address))
-      .map((decision) => ({ ...aboutOf(decision), passes: !failed && decision.destiny === 'pass' }))
+    const rejudged = await judgeKept(parts, { entry, message }, signal)
+    return rejudged.map(aboutOf)
   })
 }
 
-function waitingFor({ outcomes }: QuarantineEntry): ReadonlySet<string> {
-  const waiting = outcomes.filter((outcome) => outcome.state === 'kept' && isBlocked(outcome))
-  return new Set(waiting.map(({ recipient }) => recipient.address))
-}
-
-function aboutOf({
-  recipient,
-  category,
-  score,
-  reason,
-}: Decision): Omit<Rescanned['recipients'][number], 'passes'> {
-  return { address: recipient.address, category, ...(score !== undefined && { score }), reason }
+function aboutOf({ decision, passes }: Rejudged): Rescanned['recipients'][number] {
+  const { recipient, category, score, reason } = decision
+  return { address: recipient.address, category, ...(score !== undefined && { score }), reason, passes }
 }
 
 /** Whether everybody got it. */

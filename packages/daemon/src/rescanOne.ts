@@ -1,0 +1,164 @@
+import { FilterError, type DeliveryResult } from '@ecluse/core'
+import type { NoticeMessage, Reinjector, Spool } from '@ecluse/mail'
+import {
+  releasePlan,
+  spoolKept,
+  type QuarantineEntry,
+  type QuarantinedMessage,
+  type QuarantineStore,
+} from '@ecluse/quarantine'
+import { ledgerKey } from '@ecluse/state'
+import { judgeKept, type Rejudged } from './judgeKept.ts'
+import type { Log } from './log.ts'
+import type { Notifier } from './notify.ts'
+import type { MessageParts, PartsInUse } from './parts.ts'
+
+/** What a message that is kept is looked at with. */
+export interface LookParts {
+  readonly quarantine: QuarantineStore
+  readonly spool: Pick<Spool, 'create'>
+  /** Borrowed for each message, as by one that comes in. */
+  readonly parts: Pick<PartsInUse, 'borrow'>
+  readonly reinjector: Pick<Reinjector, 'deliver'>
+  /** Absent: nobody is told of a virus. */
+  readonly notifier?: Pick<Notifier, 'options' | 'tell'>
+  /** Ids of infected messages that have been told of. */
+  readonly told: Set<string>
+  readonly log: Log
+}
+
+/** What came of it: delivered to somebody, kept as it is, kept and infected, or it could not be looked at. */
+export type Looked = 'released' | 'kept' | 'infected' | 'failed'
+
+/** Who did it, in the record of a release. */
+const BY = 'rescan'
+/** Of more of them, who is told may hear twice. */
+const MAX_TOLD = 10_000
+
+/**
+ * Judges a message that is kept once more; those for whom it was discarded as unchecked alone, and would now pass, get it.
+ * Who was refused is left to people: the sender has been told that nobody got it. Never rejects.
+ *
+ * @param signal ends the scan, and no delivery: one that is given up might be done all the same
+ */
+export async function lookAgain(parts: LookParts, id: string, signal: AbortSignal): Promise<Looked> {
+  const borrowed = parts.parts.borrow()
+  const judging = borrowed.parts
+  try {
+    const kept = await parts.quarantine.open(id)
+    const rejudged = await judgeOne(parts, { kept, with: judging }, signal)
+    if (signal.aborted) return 'failed'
+    const infected = rejudged.filter(({ decision }) => decision.assessment.viruses.length > 0)
+    if (infected.length > 0) tellOfVirus(parts, kept.entry, infected)
+    const to = rejudged.filter(isFreed).map(({ was }) => was.recipient.address)
+    if (to.length === 0) return infected.length > 0 ? 'infected' : 'kept'
+    return await releaseTo(parts, { kept, to, withinMs: judging.deadlineMs })
+  } catch (error) {
+    if (signal.aborted) return 'failed'
+    if (error instanceof FilterError) {
+      parts.log.warn(
+        { quarantineId: id, code: error.code, err: error },
+        'quarantine: message not looked at again',
+      )
+    } else {
+      parts.log.error({ quarantineId: id, err: error }, 'internal error, message not looked at again')
+    }
+    return 'failed'
+  } finally {
+    borrowed.release()
+  }
+}
+
+async function judgeOne(
+  { spool }: LookParts,
+  {
+    kept,
+    with: { pipeline, deadlineMs },
+  }: { readonly kept: QuarantinedMessage; readonly with: MessageParts },
+  signal: AbortSignal,
+): Promise<readonly Rejudged[]> {
+  const message = await spoolKept(kept, spool)
+  try {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)])
+    return await judgeKept(pipeline, { entry: kept.entry, message }, limit)
+  } finally {
+    await message.discard()
+  }
+}
+
+function isFreed({ was, passes }: Rejudged): boolean {
+  return passes && was.category === 'unchecked' && was.destiny === 'discard'
+}
+
+async function releaseTo(
+  parts: LookParts,
+  {
+    kept,
+    to,
+    withinMs,
+  }: { readonly kept: QuarantinedMessage; readonly to: readonly string[]; readonly withinMs: number },
+): Promise<Looked> {
+  const { entry, ...message } = kept
+  const { id } = entry
+  // What others thought of it then does not count: all scanners have seen it.
+  const plan = releasePlan(entry, { to, force: true, as: 'plain' })
+  if (plan.action === 'refuse') throw new FilterError('E_QUARANTINE', `${id}: ${plan.reason}`)
+  const { envelope } = plan
+  const { recipients } = envelope
+  const request = { id, envelope, recipients, message, allOrNothing: false }
+  const results = await parts.reinjector.deliver(request, AbortSignal.timeout(withinMs))
+  const got = results.flatMap(({ outcome, recipient }) => (outcome === 'relayed' ? [recipient.address] : []))
+  if (got.length > 0) {
+    await parts.quarantine.markReleased(id, { at: new Date(), by: BY, to: got, as: plan.as })
+  }
+  logRelease(parts.log, id, results)
+  return got.length > 0 ? 'released' : 'failed'
+}
+
+function logRelease(log: Log, quarantineId: string, results: readonly DeliveryResult[]): void {
+  for (const { recipient, ...result } of results) {
+    const fields = {
+      quarantineId,
+      recipient: recipient.address,
+      ...('line' in result && { line: result.line }),
+      ...('error' in result && { err: result.error }),
+    }
+    if (result.outcome === 'relayed') log.info(fields, 'quarantine: released, unchecked no more')
+    else log.warn(fields, 'quarantine: passes now, and was not delivered')
+  }
+}
+
+function tellOfVirus(
+  { log, notifier, told }: LookParts,
+  entry: QuarantineEntry,
+  infected: readonly Rejudged[],
+): void {
+  const { id, envelope, digest } = entry
+  if (told.has(id)) return
+  if (told.size < MAX_TOLD) told.add(id)
+  const about = infected.map(({ decision }) => decision)
+  const viruses = [...new Set(about.flatMap(({ assessment }) => assessment.viruses))]
+  log.info({ quarantineId: id, viruses }, 'quarantine: virus in unchecked mail')
+  const admin = notifier?.options.admin
+  const wanted = about.filter(({ policy }) => policy.notices.includes('admin'))
+  if (!notifier || admin === undefined || wanted.length === 0) return
+  const key = ledgerKey(envelope, digest)
+  const source = { envelope, message: noticeMessage(entry), ...(key !== undefined && { ledgerKey: key }) }
+  notifier.tell([{ kind: 'admin', to: admin, about: wanted }], source)
+}
+
+function noticeMessage({ id, storedAt, envelope, subject, sizeBytes }: QuarantineEntry): NoticeMessage {
+  const { mailFrom, client } = envelope
+  return {
+    id,
+    kept: id,
+    date: storedAt,
+    mailFrom,
+    ...(subject !== undefined && { subject }),
+    ...(client.address !== undefined && { client: client.address }),
+    ...(client.queueId !== undefined && { queueId: client.queueId }),
+    sizeBytes,
+    viruses: [],
+    recipients: [],
+  }
+}
