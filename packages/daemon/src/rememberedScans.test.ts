@@ -149,6 +149,26 @@ describe('signatures that change', () => {
   })
 })
 
+test('an engine that does not say what it has loaded is asked so once, and has time left for the message', async () => {
+  const clamav = engine()
+  const filter = await instance([clamav])
+  await scanned(filter, clamav, CLEAN)
+  Object.assign(clamav.configured, { timeoutMs: 100 })
+  let release: () => void = () => undefined
+  clamav.state.hold = new Promise((resolve) => {
+    release = resolve
+  })
+  const asked = clamav.state.questions
+  const second = filter.scan(mail('m'))
+  await until(() => clamav.scans.length > 1)
+  clamav.scans[1]?.end(new FilterError('E_SCANNER_PROTOCOL', 'garbage'))
+  await second
+  // Whoever asks while an answer is waited for has a question of his own behind it.
+  release()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(clamav.state.questions - asked).toBe(1)
+})
+
 describe('copies that come together', () => {
   test('are one scan', async () => {
     const clamav = engine()
@@ -276,6 +296,16 @@ describe('two instances', () => {
     expect(await scanned(second, other, CLEAN)).toEqual(['clean'])
     one.scans[0]?.end(CLEAN)
     await dead
+  })
+
+  test('nobody waits for one whose right to scan could not be asked for', async () => {
+    const { cache } = sharedLevel()
+    const clamav = engine({ timeoutMs: 3_600_000 })
+    const broken = async (): Promise<never> => await Promise.reject(new TypeError('broken'))
+    const filter = await instance([clamav], { ...cache, claim: broken })
+    filter.memory.pace.note(clamav.configured, { sizeBytes: 1, ms: 1_000_000 })
+    await expect(filter.scan(mail('m'))).rejects.toThrow('broken')
+    await expect(filter.scan(mail('m'))).rejects.toThrow('broken')
   })
 
   test('with other signatures they have nothing in common', async () => {

@@ -121,6 +121,9 @@ interface Look {
   readonly loaded: LoadedSignatures
 }
 
+/** The right to scan, among instances; `elsewhere`: another one had it, and its verdict is there. */
+type Claim = 'taken' | 'none' | 'elsewhere'
+
 /** One message, one scanner. */
 class Search {
   readonly #memory: ScanMemory
@@ -186,7 +189,9 @@ class Search {
     const { configured } = this.#question
     const limit = { ms: configured.timeoutMs / 2, signal: this.#question.signal }
     const now = await within(this.#memory.versions.confirm(configured), limit)
-    return now?.state === loaded.state ? this.#done(verdict) : 'again'
+    // Asked once more, it would take the time that is left for a scan.
+    if (!now) return await this.#miss()
+    return now.state === loaded.state ? this.#done(verdict) : 'again'
   }
 
   async #join(flight: Flight<Shown>, place: VerdictPlace): Promise<ScanResult | 'again'> {
@@ -203,17 +208,18 @@ class Search {
   async #lead(look: Look): Promise<ScanResult | 'again'> {
     const { key } = look.place
     const flight = this.#memory.flights.begin(key)
-    const claim = await this.#claim(look.place)
-    if (claim === 'elsewhere') {
-      this.#found = 'joined'
-      flight.end('again')
-      return 'again'
-    }
+    let claim: Claim = 'none'
     const land = (end: FlightEnd<Shown>): void => {
       flight.end(end)
       if (claim === 'taken') this.#memory.cache.shared?.unclaim(key)
     }
     try {
+      claim = await this.#claim(look.place)
+      if (claim === 'elsewhere') {
+        this.#found = 'joined'
+        land('again')
+        return 'again'
+      }
       const result = await this.#miss()
       if (result.outcome === 'done' && isComplete(result.verdict)) {
         flight.settle()
@@ -245,8 +251,8 @@ class Search {
     land({ value: { verdict, trace: dependsOnTrace(verdict) ? place.trace() : undefined } })
   }
 
-  /** The right to scan, among instances; `elsewhere`: another one had it, and its verdict is there. */
-  async #claim(place: VerdictPlace): Promise<'taken' | 'none' | 'elsewhere'> {
+  /** Asks for the right to scan. */
+  async #claim(place: VerdictPlace): Promise<Claim> {
     const { shared } = this.#memory.cache
     if (!shared) return 'none'
     const ttlMs = Math.min(this.#question.configured.timeoutMs, MAX_CLAIM_MS)

@@ -108,6 +108,25 @@ test('has every field of RFC 3464 that we know', async () => {
   ])
 })
 
+test('a whole message may have millions of lines', async () => {
+  const bytes = Buffer.concat([HEADER, Buffer.alloc(8_000_000, '\n')])
+  const { bytes: report } = await compose({ bytes, envelope: bouncedEnvelope({ ret: 'FULL' }) })
+  expect(report.includes('Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 7bit\r\n')).toBe(true)
+  expect(report.length).toBeGreaterThan(16_000_000)
+})
+
+test.each([
+  ['x'.repeat(997), '7bit'],
+  ['x'.repeat(998), '8bit'],
+  ['\0', '8bit'],
+  ['\x7f', '7bit'],
+  ['\x80', '8bit'],
+])('a line of a whole message: %#', async (line, encoding) => {
+  const bytes = Buffer.concat([HEADER, Buffer.from(`${line}\r\n`, 'latin1')])
+  const { parts } = await compose({ bytes, envelope: bouncedEnvelope({ ret: 'FULL' }) })
+  expect(parts.at(-1)?.encoding).toBe(encoding)
+})
+
 const BODY = Buffer.concat([HEADER, Buffer.from('Gr\u00fc\u00dfe\r\n.\r\n')])
 
 test.each<[string, Partial<DsnRequest>, string, string, string]>([

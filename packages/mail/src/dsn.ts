@@ -27,6 +27,7 @@ export interface DsnRequest {
   readonly date: Date
 }
 
+const LF = 0x0a
 /** Of the header that goes back; the rest is left out, whole fields at a time. */
 const MAX_HEADER_BYTES = 32_768
 // oxlint-disable-next-line no-control-regex -- all of ASCII
@@ -98,7 +99,7 @@ function references(header: Buffer): Record<string, string> {
 /** The third part of RFC 6522 section 3, with its header: the bytes are those of the message, or quoted-printable. */
 function returnedPart({ envelope, header, bytes }: DsnRequest, international: boolean): Buffer {
   const whole = envelope.ret === 'FULL' && bytes !== undefined
-  const content = whole ? bytes : cutHeader(header)
+  const content = withCrlf(whole ? bytes : cutHeader(header))
   const plain = isSevenBit(content)
   // No encoding may lie around a message (RFC 2046 section 5.2.1), and headers of RFC 6532 need none.
   const quoted = !whole && !international && !plain
@@ -128,10 +129,25 @@ function hexEscape(character: string): string {
   return `=${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
 }
 
-/** RFC 2045 section 2.7: ASCII without NUL, in lines of at most 998. */
+/** As it goes out in any case: the library needs a second for 256 KiB of bare LF, in which nothing else is done. */
+function withCrlf(bytes: Buffer): Buffer {
+  const text = bytes.toString('latin1')
+  return /(?<!\r)\n/.test(text) ? Buffer.from(text.replace(/(?<!\r)\n/g, '\r\n'), 'latin1') : bytes
+}
+
+const MAX_LINE_BYTES = 998
+
+/** RFC 2045 section 2.7: ASCII without NUL, in lines of at most 998. Byte by byte: of millions of lines, too. */
 function isSevenBit(bytes: Buffer): boolean {
-  // oxlint-disable-next-line no-control-regex -- all of ASCII but NUL
-  return /^(?:[\x01-\x09\x0b-\x7f]{0,998}\n)*[\x01-\x09\x0b-\x7f]{0,998}$/.test(bytes.toString('latin1'))
+  let lineStart = 0
+  for (let at = 0; at <= bytes.length; at++) {
+    const byte = bytes[at] ?? LF
+    if (byte === 0 || byte > 0x7f) return false
+    if (byte !== LF) continue
+    if (at - lineStart > MAX_LINE_BYTES) return false
+    lineStart = at + 1
+  }
+  return true
 }
 
 /** Whole lines, and no more than a reader needs. */

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FilterError, type NoticeLanguage } from '@ecluse/core'
 import { readTemplate, type Template } from './template.ts'
@@ -50,12 +50,13 @@ const OURS = new URL('../templates/', import.meta.url)
  * Reads the texts of a language.
  *
  * @param folder texts of one's own: a file that is there takes the place of ours
- * @throws FilterError E_CONFIG with its place, for a file that cannot be read or used
+ * @throws FilterError E_CONFIG, for a folder that cannot be read; with its place, for a file that cannot be used
  */
 export async function loadNoticeTemplates(
   language: NoticeLanguage,
   folder?: string,
 ): Promise<NoticeTemplates> {
+  if (folder !== undefined) await readable(folder, async () => await readdir(folder))
   const kinds = await Promise.all(
     NOTICE_TEXTS.map(async (kind) => [kind, await loadKind(kind, language, folder)] as const),
   )
@@ -75,10 +76,13 @@ async function loadKind(
       place: { file: where, line: 1 },
     })
   }
-  const plain = { subject: readTemplate(subject, where, NAMES), text: readTemplate(body, where, NAMES) }
+  const plain = {
+    subject: readTemplate(subject, { file: where, line: 1 }, NAMES),
+    text: readTemplate(body, { file: where, line: 3 }, NAMES),
+  }
   if (kind === 'dsn') return plain
   const html = await readOne(`${kind}.html`, language, folder)
-  return { ...plain, html: readTemplate(html.text, html.where, NAMES) }
+  return { ...plain, html: readTemplate(html.text, { file: html.where, line: 1 }, NAMES) }
 }
 
 async function readOne(
@@ -88,21 +92,30 @@ async function readOne(
 ): Promise<{ readonly text: string; readonly where: string }> {
   if (folder !== undefined) {
     const where = join(folder, name)
-    try {
-      return { text: decode(await readFile(where), where), where }
-    } catch (cause) {
-      if (cause instanceof FilterError) throw cause
-      const { code = 'failed' } = cause as NodeJS.ErrnoException
-      if (code !== 'ENOENT') {
-        throw new FilterError('E_CONFIG', `notices.templates: ${where}: ${code}`, {
-          cause,
-          hint: 'the user that Écluse runs as must be able to read it',
-        })
+    const own = await readable(where, async () => {
+      try {
+        return await readFile(where)
+      } catch (cause) {
+        if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+        throw cause
       }
-    }
+    })
+    if (own) return { text: decode(own, where), where }
   }
   const ours = new URL(`${language}/${name}`, OURS)
   return { text: await readFile(ours, 'utf8'), where: ours.pathname }
+}
+
+/** @throws FilterError E_CONFIG where `read` does */
+async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read()
+  } catch (cause) {
+    const { code = 'failed' } = cause as NodeJS.ErrnoException
+    const hint =
+      code === 'ENOENT' ? 'there is no such folder' : 'the user that Écluse runs as must be able to read it'
+    throw new FilterError('E_CONFIG', `notices.templates: ${path}: ${code}`, { cause, hint })
+  }
 }
 
 function decode(bytes: Buffer, file: string): string {

@@ -42,7 +42,11 @@ function makeKeyPair(name: string): KeyPair {
   return { key: readFileSync(key), cert: readFileSync(cert) }
 }
 
-async function start(tls: Omit<NonNullable<ReceiverOptions['tls']>, 'key' | 'cert'> = {}): Promise<{
+/** @param header of the PROXY protocol, and what is sent with it; absent: none is expected */
+async function start(
+  tls: Omit<NonNullable<ReceiverOptions['tls']>, 'key' | 'cert'> = {},
+  header?: string,
+): Promise<{
   readonly client: LmtpClient
   readonly envelopes: Envelope[]
   readonly events: ReceiverEvent[]
@@ -54,7 +58,8 @@ async function start(tls: Omit<NonNullable<ReceiverOptions['tls']>, 'key' | 'cer
       protocol: 'lmtp',
       address: { host: '127.0.0.1', port: 0 },
       hostname: 'mx.example',
-      trust: ['127.0.0.1'],
+      trust: [header === undefined ? '127.0.0.1' : '192.0.2.7'],
+      ...(header !== undefined && { proxies: ['127.0.0.1'] }),
       tls: { ...ours, ...tls },
       messageSizeBytes: 1000,
       recipients: 10,
@@ -76,6 +81,7 @@ async function start(tls: Omit<NonNullable<ReceiverOptions['tls']>, 'key' | 'cer
   releasers.push(() => receiver.close(AbortSignal.abort()))
   const client = await connectLmtp(receiver.address)
   releasers.push(() => client.destroy())
+  if (header !== undefined) client.send(header)
   await client.reply()
   return { client, envelopes, events }
 }
@@ -112,6 +118,22 @@ test('discards what was injected in plain text behind STARTTLS', async () => {
   expect(await client.ask('NOOP')).toBe('250 2.0.0 Ok NOOP')
   expect(await client.ask('MAIL FROM:<a@b>')).toBe('503 5.5.1 Error: send LHLO first')
   expect(envelopes).toEqual([])
+})
+
+test('is the same behind a proxy, whose header and all else come at once', async () => {
+  const evil = 'LHLO evil\r\nMAIL FROM:<evil@x>\r\n'.repeat(200)
+  const header = `PROXY TCP4 192.0.2.7 127.0.0.1 40000 24\r\nLHLO plain.example\r\nSTARTTLS\r\n${evil}`
+  const { client, envelopes } = await start({}, header)
+  expect((await client.replies(2))[1]).toBe('220 2.0.0 Ready to start TLS')
+  await client.startTls({ ca: ours.cert, servername: 'ours.example' })
+  expect(await client.ask('MAIL FROM:<a@b>')).toBe('503 5.5.1 Error: send LHLO first')
+  client.send('LHLO tls.example\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n')
+  await client.replies(4)
+  client.send('.\r\n')
+  expect(await client.reply()).toBe('250 2.0.0 Ok')
+  expect(envelopes).toMatchObject([
+    { mailFrom: '', peer: { address: '192.0.2.7', port: 40_000, tls: expect.any(String) } },
+  ])
 })
 
 test('refuses MAIL before STARTTLS where TLS or a client certificate is required', async () => {

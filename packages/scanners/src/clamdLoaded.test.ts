@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals'
 import { appendFile, mkdir, mkdtemp, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -44,23 +44,36 @@ describe('whether clamd works with its files', () => {
   const WORDS = { version: 'ClamAV 1.4.3/1/x', memory: '5M' }
 
   test.each([
-    ['they are old', files(NOW - 15 * MINUTE_MS), true],
-    ['they are young', files(NOW - MINUTE_MS), false],
-    ['they are young, and it is younger', files(NOW - MINUTE_MS, NOW - MINUTE_MS / 2), true],
-    ['it is older than they are', files(NOW - MINUTE_MS, NOW - 2 * MINUTE_MS), false],
+    ['they are old', files(NOW - 15 * MINUTE_MS), 'for good'],
+    ['they are young', files(NOW - MINUTE_MS), 'not'],
+    ['they are young, and it is younger', files(NOW - MINUTE_MS, NOW - MINUTE_MS / 2), 'for good'],
+    ['it is older than they are', files(NOW - MINUTE_MS, NOW - 2 * MINUTE_MS), 'not'],
   ])('%s: %#', (_, of, expected) => {
     expect(settling(() => NOW)(of, WORDS)).toBe(expected)
   })
 
   test.each([
-    ['another version', { version: 'ClamAV 1.4.3/2/x', memory: '5M' }, true],
-    ['another amount of memory', { version: 'ClamAV 1.4.3/1/x', memory: '6M' }, true],
-    ['the same', WORDS, false],
+    ['another version', { version: 'ClamAV 1.4.3/2/x', memory: '5M' }, 'so far'],
+    ['another amount of memory', { version: 'ClamAV 1.4.3/1/x', memory: '6M' }, 'so far'],
+    ['the same', WORDS, 'not'],
   ])('after a change it says %s', (_, then, expected) => {
-    const isSettled = settling(() => NOW)
-    expect(isSettled(files(NOW - 60 * MINUTE_MS), WORDS)).toBe(true)
-    expect(isSettled(files(NOW), WORDS)).toBe(false)
-    expect(isSettled(files(NOW), then)).toBe(expected)
+    const howSettled = settling(() => NOW)
+    expect(howSettled(files(NOW - 60 * MINUTE_MS), WORDS)).toBe('for good')
+    expect(howSettled(files(NOW - 1), WORDS)).toBe('not')
+    expect(howSettled(files(NOW - 1), then)).toBe(expected)
+    expect(howSettled(files(NOW - 1), then)).toBe(expected)
+    expect(howSettled(files(NOW), then)).toBe('not')
+  })
+
+  test('after a change it may load again for 15 minutes', () => {
+    let now = NOW
+    const howSettled = settling(() => now)
+    const more = { ...WORDS, memory: '6M' }
+    expect([howSettled(files(NOW), WORDS), howSettled(files(NOW), more)]).toEqual(['not', 'so far'])
+    now += 15 * MINUTE_MS - 1
+    expect(howSettled(files(NOW), more)).toBe('so far')
+    now += 1
+    expect(howSettled(files(NOW), more)).toBe('for good')
   })
 })
 
@@ -111,13 +124,17 @@ describe('the files of its signatures', () => {
     let server: Server
     const questions: string[] = []
     let version = 'ClamAV 1.4.3/27500/x'
+    let memory = '5.885M'
     beforeEach(async () => {
+      version = 'ClamAV 1.4.3/27500/x'
+      memory = '5.885M'
       questions.length = 0
       server = createServer({ allowHalfOpen: true }, (socket) => {
         socket.on('data', (question) => {
           questions.push(question.toString('latin1'))
           const full = questions.at(-1)?.startsWith('zIDSESSION')
-          socket.end(full ? `1: ${version}\0${STATS}` : `${version}\0`)
+          const stats = STATS.replace('5.885M', memory)
+          socket.end(full ? `1: ${version}\0${stats}` : `${version}\0`)
         })
       })
       await new Promise<void>((resolve) => {
@@ -136,7 +153,6 @@ describe('the files of its signatures', () => {
     }
 
     test('a change of its files is another state, uncertain until it says another version', async () => {
-      version = 'ClamAV 1.4.3/27500/x'
       const ask = open()
       const young = await ask()
       expect(young.isCertain).toBe(false)
@@ -144,16 +160,31 @@ describe('the files of its signatures', () => {
       const loaded = await ask()
       expect([loaded.isCertain, loaded.state === young.state]).toEqual([true, false])
       expect(await ask()).toEqual(loaded)
-      // What is certain costs the shorter question.
-      expect(questions.map((question) => question.split('\0', 1)[0])).toEqual([
-        'zIDSESSION',
-        'zIDSESSION',
-        'zVERSION',
-      ])
       await appendFile(join(directory, 'main.cvd'), 'more')
       const changed = await ask()
       expect([changed.isCertain, changed.state === loaded.state]).toEqual([false, false])
       expect(questions.at(-1)).toContain('STATS')
+    })
+
+    test('what was left for the next time, since it changed while clamd was loading, is another state when it is loaded', async () => {
+      const ask = open()
+      await ask()
+      memory = '6.000M'
+      const first = await ask()
+      memory = '7.000M'
+      const second = await ask()
+      expect([first.isCertain, second.isCertain, first.state === second.state]).toEqual([true, true, false])
+    })
+
+    test('files that have been there for long cost the shorter question', async () => {
+      const now = Date.now() + 15 * 60_000
+      const clock = jest.spyOn(Date, 'now').mockReturnValue(now)
+      const ask = open()
+      const first = await ask()
+      expect(await ask()).toEqual(first)
+      clock.mockRestore()
+      expect(first.isCertain).toBe(true)
+      expect(questions.map((question) => question.split('\0', 1)[0])).toEqual(['zIDSESSION', 'zVERSION'])
     })
 
     test('one that is not there is a failure', async () => {

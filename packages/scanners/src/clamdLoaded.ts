@@ -36,7 +36,7 @@ export function clamdLoaded(
   directory?: string,
 ): (signal: AbortSignal) => Promise<LoadedSignatures> {
   const look = clamdFiles(address, directory)
-  const isSettled = settling(Date.now)
+  const howSettled = settling(Date.now)
   let calm: string | undefined
   return async (signal) => {
     const ask = async (head: Buffer): Promise<ClamdWords> => {
@@ -58,9 +58,10 @@ export function clamdLoaded(
       // Of signatures that nobody knows the version of, it cannot be told when they change.
       return { state: JSON.stringify([words.version, words.memory]), isCertain: isVersioned(words) }
     }
-    const isCertain = isCalm || isSettled(files, words)
-    calm = isCertain ? files.state : undefined
-    return { state: JSON.stringify([words.version, files.state, isCertain]), isCertain }
+    const settled = isCalm ? 'for good' : howSettled(files, words)
+    calm = settled === 'for good' ? files.state : undefined
+    const state = [words.version, files.state, settled, ...(settled === 'so far' ? [words.memory] : [])]
+    return { state: JSON.stringify(state), isCertain: settled !== 'not' }
   }
 }
 
@@ -76,21 +77,25 @@ function isVersioned({ version }: ClamdWords): boolean {
   return /\/\d+\//.test(version)
 }
 
+/** `so far`: it has loaded what was there when it began to, and may load something again. */
+export type Settled = 'not' | 'so far' | 'for good'
+
 /**
- * Whether clamd works with the files that are there; asked as long as it is not known.
+ * Whether clamd works with the files that are there; asked as long as it is not known for good.
  *
  * @param now Unix milliseconds
  */
-export function settling(now: () => number): (files: ClamdFiles, words: ClamdWords) => boolean {
+export function settling(now: () => number): (files: ClamdFiles, words: ClamdWords) => Settled {
   let before: string | undefined
-  return ({ changedAt, startedAt }, { version, memory }) => {
+  let loadedFor: string | undefined
+  return ({ state, changedAt, startedAt }, { version, memory }) => {
     const engine = JSON.stringify([version, memory])
-    const isSettled =
-      (before !== undefined && engine !== before) ||
-      (startedAt !== undefined && startedAt + START_MARGIN_MS >= changedAt) ||
-      now() - changedAt >= SETTLED_MS
-    if (isSettled) before = engine
+    if (before !== undefined && engine !== before) loadedFor = state
+    const isStarted = startedAt !== undefined && startedAt + START_MARGIN_MS >= changedAt
+    const isOver = isStarted || now() - changedAt >= SETTLED_MS
+    if (isOver || loadedFor === state) before = engine
     before ??= engine
-    return isSettled
+    if (isOver) return 'for good'
+    return loadedFor === state ? 'so far' : 'not'
   }
 }

@@ -9,8 +9,9 @@ import type { HostPort, RedisOptions } from './redisOptions.ts'
 //   so its masters are connected to before it is called ready.
 // - The parser collects a reply of any length: what comes without completing a reply is counted here.
 // - patches/ioredis@6.0.0.patch: a null that nobody has asked for, and a push without content, were errors that nobody
-//   catches, and ended the process; a length such as `2x` could send the parser back, without end; and for an array of
-//   100 million elements it set room aside before there was one. Each ends the connection now.
+//   catches, and ended the process; a length such as `2x` could send the parser back, without end; and for
+//   arrays of 100 million elements, or of 10,000 that stand in each other, it set room aside before there was one. Each
+//   ends the connection now.
 
 /** A command and its arguments. */
 export type RedisCommand = readonly [name: string, ...args: (string | Buffer | number)[]]

@@ -54,6 +54,18 @@ test.each<[RedisFault, string]>([
   expect(changes.at(-1)).toEqual({ state: 'up' })
 })
 
+test('what answers PING and hangs up each time is down, and told so once', async () => {
+  const fake = await kit.fake()
+  fake.misbehave('hangs-up', true)
+  const { link, changes } = await kit.connected(fake.port)
+  await until(() => link.state === 'down')
+  await until(() => fake.accepted === 5)
+  expect(changes).toEqual([{ state: 'up' }, { state: 'down', reason: 'closed' }])
+  fake.misbehave()
+  await until(async () => (await link.ask(GET, 'read')) !== undefined)
+  expect(changes.at(-1)).toEqual({ state: 'up' })
+})
+
 describe('a Redis that answers PING and then misbehaves', () => {
   test.each(REDIS_FAULTS.map((fault) => [fault]))('%s: never a rejection, and back again', async (fault) => {
     const fake = await kit.fake()
@@ -140,6 +152,17 @@ describe('a Redis that answers PING and then misbehaves', () => {
     expect(await link.ask(GET, 'read')).toBeUndefined()
     await until(() => fake.accepted === 2)
   })
+})
+
+test.each([
+  ['many', '*100001\r\n'],
+  ['many in a set', '~100001\r\n'],
+  ['many in arrays that stand in each other', '*10000\r\n'.repeat(20)],
+])('sets no room aside for elements that have yet to come: %s', async (_, reply) => {
+  const fake = await kit.fake(() => reply)
+  const { link } = await kit.connected({ ...at(fake.port), timeoutMs: 600_000 })
+  expect(await link.ask([['HGETALL', 'k']], 'read')).toBeUndefined()
+  await until(() => fake.accepted === 2)
 })
 
 test('bounds what is under way while Redis hangs', async () => {

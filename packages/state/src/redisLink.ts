@@ -64,6 +64,8 @@ const FAILURES = 3
 const RETRY_AFTER_MS = 1000
 /** Waits between two tries to connect: the first, and the longest. */
 const RECONNECT_MS = { first: 50, longest: 2000 } as const
+/** Connections in a row that were lost soon after their first answer, without another one: Redis is not there for us. */
+const MAX_IN_VAIN = 3
 /** What may be under way at the same time. */
 const MAX_QUESTIONS = 1000
 const MAX_SENT_BYTES = 8 * 1024 * 1024
@@ -98,6 +100,10 @@ class Link implements RedisLink {
   readonly #others = new Set<RedisConnection>()
   /** Whether it has answered on this connection. */
   #isProved = false
+  /** When it was proved, by performance.now(). */
+  #provedAt = 0
+  /** Connections in a row that came to nothing, see MAX_IN_VAIN. */
+  #inVain = 0
   #tries = 0
   #retry: NodeJS.Timeout | undefined
   #isClosed = false
@@ -191,6 +197,8 @@ class Link implements RedisLink {
     )
     const isOpen = intent === 'write' ? this.#noteStored(refusal) : this.#noteRead(refusal)
     if (refusal && isOpen && STALE_CONNECTION.has(refusal.code)) this.#exchange(connection)
+    this.#inVain = 0
+    this.#tries = 0
     this.#tell(refusal?.code)
     return replies
   }
@@ -238,9 +246,10 @@ class Link implements RedisLink {
     if (connection !== this.#connection) return
     const [reply] = replies ?? []
     if (Buffer.isBuffer(reply) && reply.toString('latin1') === 'PONG') {
-      this.#tries = 0
       this.#isProved = true
-      this.#tell()
+      this.#provedAt = performance.now()
+      if (this.#inVain === 0) this.#tries = 0
+      if (this.#inVain < MAX_IN_VAIN) this.#tell()
       this.#markOpened()
       return
     }
@@ -284,10 +293,17 @@ class Link implements RedisLink {
     const wasProved = this.#isProved
     this.#connection = undefined
     this.#isProved = false
+    if (wasProved) this.#inVain = this.#hasLasted ? 0 : this.#inVain + 1
     // A server that was restarted is back at once: that is no news.
-    if (!wasProved && !this.#isClosed) this.#become('down', reason)
+    const isNews = !wasProved || this.#inVain >= MAX_IN_VAIN
+    if (isNews && !this.#isClosed) this.#become('down', reason)
     this.#markOpened()
     this.#later()
+  }
+
+  /** Ended by a Redis or a balancer that ends what is idle: nothing is wrong with it. */
+  get #hasLasted(): boolean {
+    return performance.now() - this.#provedAt > RECONNECT_MS.longest
   }
 
   #later(): void {

@@ -16,7 +16,7 @@ export const cache: Command = {
   options: {
     config: CONFIG_OPTION,
     scanner: { type: 'string', doc: 'Those of this scanner alone.' },
-    digest: { type: 'string', doc: 'Those of the message with this digest alone, as the key has it.' },
+    digest: { type: 'string', doc: 'Those of one message alone: its digest of copies, as explain tells it.' },
   },
   positionals: 1,
   async run(args, around) {

@@ -56,6 +56,8 @@ interface ExplainedMessage {
   readonly size: number
   /** Hex SHA-256. */
   readonly digest: string
+  /** Hex SHA-256 without the trace fields, by which verdicts are remembered. */
+  readonly contentDigest?: string
   readonly subject?: string
 }
 
