@@ -14,6 +14,7 @@ import { loadNoticeTemplates, type ReceiverOptions, type ReinjectOptions } from 
 import { canPack, type Retention } from '@ecluse/quarantine'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
+import { openQuarantine } from './quarantineStore.ts'
 import { redisOptions } from './redisWiring.ts'
 
 /** Whoever is there answers at once; several may wait for it at the start. */
@@ -40,7 +41,6 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     ...(await connections(config)),
     hostname: config.hostname,
     spool: config.spool,
-    ...quarantineOptions(config.quarantine),
     ledger: { directory: config.ledger.directory, ttlMs: config.ledger.ttl },
     versionIntervalMs: config.cache.versionInterval,
     answerMs: Math.min(ANSWER_MS, config.cache.versionInterval),
@@ -48,6 +48,8 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     notices: await noticeOptions(config),
     http: config.http.address,
     log,
+    // The last: whatever fails before leaves nothing open.
+    ...(await quarantineOptions(config.quarantine)),
   }
 }
 
@@ -117,13 +119,12 @@ async function connections(config: Config): Promise<Pick<DaemonOptions, 'receive
   }
 }
 
-function quarantineOptions(
+async function quarantineOptions(
   kept: QuarantineConfig,
-): Pick<DaemonOptions, 'quarantineDirectory' | 'quarantinePacking' | 'expiry' | 'rescan'> {
+): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry' | 'rescan'>> {
   const retention = retentionOf(kept)
   return {
-    quarantineDirectory: kept.directory,
-    quarantinePacking: kept.compress,
+    quarantine: await openQuarantine(kept),
     ...(retention && { expiry: { retention, intervalMs: EXPIRY_INTERVAL_MS } }),
     ...(kept.rescan === 'unchecked' && { rescan: { intervalMs: RESCAN_INTERVAL_MS } }),
   }

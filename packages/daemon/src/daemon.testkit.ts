@@ -26,6 +26,7 @@ import {
   type LmtpClient,
 } from '@ecluse/fixtures'
 import type { ReceiverOptions, ReinjectOptions } from '@ecluse/mail'
+import { createFileStore } from '@ecluse/quarantine'
 import { SCANNER_KINDS } from '@ecluse/scanners'
 import { startDaemon, type Daemon } from './daemon.ts'
 import type { DaemonOptions } from './options.ts'
@@ -208,7 +209,7 @@ export async function startTestDaemon(options: TestDaemonOptions = {}): Promise<
     scanners: [scannerOfKind('test')],
     rules: rulesWith({}),
     spool: { directory: spoolFolder, memoryBytes },
-    quarantineDirectory: quarantineFolder,
+    quarantine: createFileStore(quarantineFolder),
     limits: { concurrency: 100, deadlineMs: PATIENT_MS },
     versionIntervalMs: PATIENT_MS,
     answerMs: PATIENT_MS,

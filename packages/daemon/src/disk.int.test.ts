@@ -83,7 +83,7 @@ async function start(which: 'spool' | 'quarantine'): Promise<Disk> {
     versionIntervalMs: 20,
     ...(which === 'spool'
       ? { spool: { directory: folder, memoryBytes: 10_000 } }
-      : { quarantineDirectory: folder, memoryBytes: 10_000 }),
+      : { quarantine: createFileStore(folder), memoryBytes: 10_000 }),
   })
   return { kit, folder: disk }
 }

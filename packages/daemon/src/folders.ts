@@ -1,5 +1,5 @@
 import { createSpool, type Spool, type SpoolOptions } from '@ecluse/mail'
-import { createFileStore, type Packing, type QuarantineStore } from '@ecluse/quarantine'
+import type { QuarantineStore } from '@ecluse/quarantine'
 import { createFileLedger, type FileLedgerOptions, type Ledger } from '@ecluse/state'
 import type { Log } from './log.ts'
 import type { ReleaseStack } from './releaseStack.ts'
@@ -19,8 +19,7 @@ export interface Folders {
 interface FolderOptions {
   readonly spool: SpoolOptions
   readonly wantsContent: () => boolean
-  readonly quarantineDirectory: string
-  readonly quarantinePacking?: Packing
+  readonly quarantine: QuarantineStore
   readonly ledger?: FileLedgerOptions
   readonly log: Log
 }
@@ -34,10 +33,9 @@ export async function openFolders(
   stack: ReleaseStack,
   shared?: (own: Ledger) => Ledger,
 ): Promise<Folders> {
+  const { quarantine } = options
+  stack.push(() => quarantine.close())
   const spool = createSpool({ ...options.spool, wantsContent: options.wantsContent })
-  const quarantine = createFileStore(options.quarantineDirectory, {
-    ...(options.quarantinePacking && { compress: options.quarantinePacking }),
-  })
   const own = options.ledger && createFileLedger(options.ledger)
   const ledger = own && shared ? shared(own) : own
   await Promise.all([spool.prepare(), quarantine.prepare()])

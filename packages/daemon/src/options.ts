@@ -1,6 +1,6 @@
 import type { Address } from '@ecluse/core'
 import type { ReceiverOptions, ReinjectOptions, SpoolOptions } from '@ecluse/mail'
-import type { Packing } from '@ecluse/quarantine'
+import type { QuarantineStore } from '@ecluse/quarantine'
 import type { FileLedgerOptions, RedisOptions } from '@ecluse/state'
 import type { ExpiryOptions } from './expiry.ts'
 import type { Log } from './log.ts'
@@ -12,9 +12,8 @@ export interface DaemonOptions extends ReloadableOptions {
   readonly receivers: readonly ReceiverOptions[]
   readonly reinject: ReinjectOptions
   readonly spool: SpoolOptions
-  readonly quarantineDirectory: string
-  /** How new copies are packed; absent: not at all. */
-  readonly quarantinePacking?: Packing
+  /** Closed with the daemon, also where it does not start. */
+  readonly quarantine: QuarantineStore
   /** What is deleted of it, and how often it is looked for. Absent: nothing is. */
   readonly expiry?: Pick<ExpiryOptions, 'retention' | 'intervalMs'>
   /** What is kept as unchecked is looked at again; `intervalMs` is that of tries that had to wait. Absent: never. */

@@ -120,7 +120,7 @@ async function start(quarantineDirectory: string, directory: string): Promise<Te
   const templates = await loadNoticeTemplates('en')
   return await startTestDaemon({
     rules,
-    quarantineDirectory,
+    quarantine: createFileStore(quarantineDirectory),
     ledger: { directory, ttlMs: 48 * HOUR_MS },
     notices: {
       senders: false,

@@ -162,7 +162,7 @@ test('looks again after a start, and when the scanner answers again', async () =
   await send(first, 'anna@example.org')
   await first.daemon.close()
   engine.answer = 'encrypted'
-  const kit = await start(engine, { quarantineDirectory: first.quarantineFolder })
+  const kit = await start(engine, { quarantine: createFileStore(first.quarantineFolder) })
   engine.answers = false
   await engine.asked()
   expect(passes(kit)).toBe(1)

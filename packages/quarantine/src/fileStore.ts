@@ -80,6 +80,7 @@ export function createFileStore(
       return await withLock(path, work)
     },
     rebuild: (onDamaged) => within(cannotList, () => rebuild(parts, onDamaged)),
+    close: () => Promise.resolve(),
   }
 }
 

@@ -1,12 +1,12 @@
 import { userInfo } from 'node:os'
 import { FilterError } from '@ecluse/core'
 import { createReinjector } from '@ecluse/mail'
-import { createFileStore } from '@ecluse/quarantine'
 import { configFile, type Command, type Surroundings } from '../command.ts'
 import { loadConfig } from '../loadConfig.ts'
 import { runQuarantine } from '../quarantine/actions.ts'
 import { QUARANTINE_OPTIONS } from '../quarantine/options.ts'
 import type { QuarantineSetup } from '../quarantine/task.ts'
+import { openQuarantine } from '../quarantineStore.ts'
 import { describeError } from '../terminal.ts'
 import { configuredScanners, reinjectOptions, retentionOf } from '../wiring.ts'
 
@@ -63,7 +63,7 @@ async function configure(file: string, around: Surroundings): Promise<Quarantine
   const gate = await reinjectOptions(reinject, hostname)
   const retention = retentionOf(kept)
   return {
-    store: createFileStore(kept.directory),
+    store: await openQuarantine(kept),
     hostname,
     ...(retention && { retention }),
     openGate: () => createReinjector(gate),

@@ -54,5 +54,9 @@ export async function runQuarantine(
   if (count > (action.id === 'none' ? 0 : 1)) throw usage(`quarantine ${name}: too many arguments`)
   const options = readOptions({ name, options: action.options }, given, context.now)
   const setup = await context.configure(options.config)
-  return await action.run({ setup, context, options, id })
+  try {
+    return await action.run({ setup, context, options, id })
+  } finally {
+    await setup.store.close()
+  }
 }
