@@ -1,7 +1,7 @@
 import { FilterError, type DeliveryResult } from '@ecluse/core'
 import type { NoticeMessage, Reinjector, Spool } from '@ecluse/mail'
 import {
-  releasePlan,
+  releaseMessage,
   spoolKept,
   type QuarantineEntry,
   type QuarantinedMessage,
@@ -15,6 +15,7 @@ import type { MessageParts, PartsInUse } from './parts.ts'
 
 /** What a message that is kept is looked at with. */
 export interface LookParts {
+  readonly hostname: string
   readonly quarantine: QuarantineStore
   readonly spool: Pick<Spool, 'create'>
   /** Borrowed for each message, as by one that comes in. */
@@ -91,28 +92,19 @@ function isFreed({ was, passes }: Rejudged): boolean {
 }
 
 async function releaseTo(
-  parts: LookParts,
+  { quarantine: store, reinjector: gate, hostname, log }: LookParts,
   {
     kept,
     to,
     withinMs,
   }: { readonly kept: QuarantinedMessage; readonly to: readonly string[]; readonly withinMs: number },
 ): Promise<Looked> {
-  const { entry, ...message } = kept
-  const { id } = entry
-  // What others thought of it then does not count: all scanners have seen it.
-  const plan = releasePlan(entry, { to, force: true, as: 'plain' })
-  if (plan.action === 'refuse') throw new FilterError('E_QUARANTINE', `${id}: ${plan.reason}`)
-  const { envelope } = plan
-  const { recipients } = envelope
-  const request = { id, envelope, recipients, message, allOrNothing: false }
-  const results = await parts.reinjector.deliver(request, AbortSignal.timeout(withinMs))
-  const got = results.flatMap(({ outcome, recipient }) => (outcome === 'relayed' ? [recipient.address] : []))
-  if (got.length > 0) {
-    await parts.quarantine.markReleased(id, { at: new Date(), by: BY, to: got, as: plan.as })
-  }
-  logRelease(parts.log, id, results)
-  return got.length > 0 ? 'released' : 'failed'
+  const signal = AbortSignal.timeout(withinMs)
+  // By force: what was thought of it when it came does not count, for all scanners have seen it now.
+  const release = { now: new Date(), by: BY, signal, to, force: true, as: 'plain' } as const
+  const results = await releaseMessage({ store, gate, hostname }, kept, release)
+  logRelease(log, kept.entry.id, results)
+  return results.some(({ outcome }) => outcome === 'relayed') ? 'released' : 'failed'
 }
 
 function logRelease(log: Log, quarantineId: string, results: readonly DeliveryResult[]): void {

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
+import { escapeControls } from '../terminal.ts'
 import { FakeGate, keep, kept, MAIL, run, SPAM, useQuarantine, VIRUS } from '../../test/quarantineKit.ts'
 
 useQuarantine()
@@ -185,8 +186,30 @@ test.each([
   expect((await run(args)).code).toContain(`E_USAGE ${message}`)
 })
 
-test.each(['show', 'release', 'delete'])('refuses to %s what is not an id', async (name) => {
-  expect((await run(`${name} ../../etc/passwd`)).code).toMatch(
-    /^E_QUARANTINE "\.\.\/\.\.\/etc\/passwd": is not an id/,
-  )
+const NO_IDS: readonly (readonly [string, string])[] = [
+  ['../../etc/passwd', '../../etc/passwd'],
+  ['../../x', '../../x'],
+  ['x'.repeat(10_000), 'x'.repeat(64)],
+  ['Aspam000000\0', String.raw`Aspam000000\u0000`],
+  ['Aspam0000001\n', String.raw`Aspam0000001\n`],
+  ['Aspam0000001\r\nX', String.raw`Aspam0000001\r\nX`],
+  ['\u001b[2J\u202e', String.raw`\u001b[2J\u{202e}`],
+]
+
+describe.each(['show', 'show --raw', 'release', 'release --force', 'delete', 'export'])('%s', (name) => {
+  test.each(NO_IDS)('refuses %j, which is not an id, in one line', async (id, shown) => {
+    await keep({ id: SPAM, day: 1 })
+    const openGate = (): never => {
+      throw new TypeError('nothing is released')
+    }
+    const { code, out, err } = await run([...name.split(' '), id], { openGate })
+    expect({ out, err }).toEqual({ out: '', err: '' })
+    expect(code).toMatch(/^E_QUARANTINE /)
+    const told = escapeControls(String(code))
+    expect(told).toContain(
+      `"${shown}": is not an id (12 characters, as \`ecluse quarantine list\` shows them)`,
+    )
+    expect(told.length).toBeLessThan(250)
+    expect((await kept.store.stats()).files).toBe(1)
+  })
 })

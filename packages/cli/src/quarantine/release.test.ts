@@ -59,52 +59,6 @@ test('goes the second time to those who did not get it the first time', async ()
   expect(gate.requests.map(({ request }) => request.recipients)).toEqual([[{ address: 'bob@example.org' }]])
 })
 
-test('records nothing of what nobody got', async () => {
-  await keep({ id: SPAM, day: 1, envelope: { recipients: [{ address: 'bob@example.org' }] } })
-  expect(await run(`release ${SPAM}`)).toMatchObject({
-    code: 1,
-    out: expect.stringMatching(/^<bob[^\n]*\n$/),
-  })
-  expect((await kept.store.get(SPAM)).releases).toEqual([])
-})
-
-test('sends a virus attached to a note of ours, with an envelope of ours', async () => {
-  await keep({ id: VIRUS, day: 2, virus: true, envelope: { envid: 'E1', ret: 'FULL' } })
-  const gate = new OpenGate()
-  expect((await run(`release ${VIRUS} --as attachment --force`, gateOf(gate))).code).toBe(0)
-  const [sent] = gate.requests
-  expect(sent?.request.envelope).toEqual({
-    protocol: 'lmtp',
-    peer: { helo: 'mail.example.org' },
-    listener: '127.0.0.1:10024',
-    smtpUtf8: false,
-    mailFrom: 'postmaster@filter.example.org',
-    body: '8BITMIME',
-    client: {},
-    recipients: [{ address: 'anna@example.org' }, { address: 'bob@example.org' }],
-  })
-  expect(sent?.bytes).toMatch(
-    /^From: <postmaster@filter\.example\.org>\r\nTo: <anna@example\.org>,\r\n <bob@/,
-  )
-  expect(sent?.bytes).toContain('\r\nas Avirus000002: INFECTED: Eicar.\r\n')
-  expect(sent?.bytes).toContain(`\r\n\r\n${MAIL}\r\n--=_`)
-  expect((await kept.store.get(VIRUS)).releases).toMatchObject([{ as: 'attachment' }])
-})
-
-test.each([
-  ['plain', '', true],
-  ['plain', '--to new@x', true],
-  ['resend', '', false],
-])('sends it as %s %s: the very bytes %s', async (as, to, same) => {
-  await keep({ id: SPAM, day: 1 })
-  const gate = new OpenGate()
-  expect((await run(`release ${SPAM} --as ${as} ${to}`, gateOf(gate))).code).toBe(0)
-  const bytes = gate.requests[0]?.bytes ?? ''
-  expect(bytes.endsWith(MAIL)).toBe(true)
-  expect(bytes === MAIL).toBe(same)
-  expect(bytes.startsWith('Resent-From: ')).toBe(!same)
-})
-
 function learner(name: string, learn?: Scanner['learn']): ConfiguredScanner {
   const scanner: Scanner = {
     scan: async () => ({ findings: [] }),

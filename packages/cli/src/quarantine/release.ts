@@ -1,12 +1,8 @@
-import { FilterError, type DeliveryResult, type Envelope } from '@ecluse/core'
-import { attachMessage, type OutgoingMessage } from '@ecluse/mail'
+import type { DeliveryResult } from '@ecluse/core'
 import {
-  releasePlan,
-  resentFields,
-  withFields,
+  releaseMessage,
   type QuarantinedMessage,
   type QuarantineEntry,
-  type ReleaseForm,
   type ReleaseWish,
 } from '@ecluse/quarantine'
 import { escapeControls } from '../terminal.ts'
@@ -19,7 +15,7 @@ export async function release(task: Task): Promise<number> {
   const { setup, context, options, id } = task
   const message = await setup.store.open(id)
   const { to, force, as, learn } = options
-  const results = await releaseMessage(task, message, { to, force, ...(as && { as }) })
+  const results = await releaseBy(task, message, { to, force, ...(as && { as }) })
   for (const result of results) await print(context.stdout, `${resultText(result)}\n`)
   const released = results.filter(({ outcome }) => outcome === 'relayed')
   const taught = learn === undefined || (await teach(task, message, learn))
@@ -27,94 +23,20 @@ export async function release(task: Task): Promise<number> {
   return taught && released.length === results.length ? 0 : 1
 }
 
-/**
- * Hands it to Postfix, and records who got it.
- *
- * @returns one result for each recipient, in order
- * @throws FilterError E_QUARANTINE when it may not go, and when it went and that could not be recorded
- */
-export async function releaseMessage(
+/** The same, as the command is configured. @throws FilterError E_QUARANTINE */
+export async function releaseBy(
   { setup, context }: Task,
-  { entry, ...original }: QuarantinedMessage,
+  message: QuarantinedMessage,
   wish: ReleaseWish,
 ): Promise<DeliveryResult[]> {
-  const { id } = entry
-  const plan = releasePlan(entry, wish)
-  if (plan.action === 'refuse') {
-    throw new FilterError('E_QUARANTINE', `${id}: ${plan.reason}`, { hint: plan.hint })
-  }
-  const { as } = plan
-  const { envelope, message } = copyOf(
-    { entry, original, as, envelope: plan.envelope },
-    setup.hostname,
-    context.now,
-  )
-  const { recipients } = envelope
+  const { store, hostname } = setup
+  const { now, user: by, signal } = context
   const gate = setup.openGate()
   try {
-    const request = { id, envelope, recipients, message, allOrNothing: false }
-    const results = await gate.deliver(request, context.signal)
-    const to = results.flatMap(({ outcome, recipient }) => (outcome === 'relayed' ? [recipient.address] : []))
-    if (to.length > 0) await setup.store.markReleased(id, { at: context.now, by: context.user, to, as })
-    return results
+    return await releaseMessage({ store, gate, hostname }, message, { ...wish, now, by, signal })
   } finally {
     await gate.close()
   }
-}
-
-interface Copy {
-  readonly entry: QuarantineEntry
-  readonly original: OutgoingMessage
-  readonly as: ReleaseForm
-  readonly envelope: Envelope
-}
-
-function copyOf(
-  { entry, original, as, envelope }: Copy,
-  hostname: string,
-  date: Date,
-): { readonly envelope: Envelope; readonly message: OutgoingMessage } {
-  const { id } = entry
-  const { recipients } = envelope
-  switch (as) {
-    case 'plain':
-      return { envelope, message: original }
-    case 'resend':
-      return { envelope, message: withFields(original, resentFields(recipients, { id, hostname, date })) }
-    case 'attachment': {
-      const note = {
-        from: `postmaster@${hostname}`,
-        to: recipients.map(({ address }) => address),
-        subject: `Message ${id} from the quarantine`,
-        date,
-        messageId: `${id}.${date.getTime()}@${hostname}`,
-        text: noteText(entry),
-      }
-      // It is mail of ours: nothing of the other's envelope is true of it.
-      const { protocol, peer, listener, smtpUtf8 } = envelope
-      const from = {
-        protocol,
-        peer,
-        listener,
-        smtpUtf8,
-        mailFrom: note.from,
-        body: '8BITMIME',
-        client: {},
-      } as const
-      return { envelope: { ...from, recipients }, message: attachMessage(note, original) }
-    }
-  }
-}
-
-function noteText({ id, storedAt, outcomes }: QuarantineEntry): string {
-  const reasons = [...new Set(outcomes.map(({ reason }) => reason).filter((reason) => reason !== ''))]
-  return [
-    `The attached message was kept in the quarantine on ${storedAt.toISOString()}`,
-    `as ${id}: ${reasons.join('; ').slice(0, 400) || 'no reason is known'}.`,
-    '',
-    'It was released by hand. Do not open what you do not expect.',
-    '',
-  ].join('\n')
 }
 
 /** How the next mail of that sender comes through by itself; not for the null sender, which is everybody. */

@@ -3,7 +3,7 @@ import { judgeKept, type JudgeParts, type Rejudged } from '@ecluse/daemon'
 import type { QuarantinedMessage, QuarantineItem } from '@ecluse/quarantine'
 import { describeError, visibleJson } from '../terminal.ts'
 import { tellOf } from './list.ts'
-import { releaseMessage } from './release.ts'
+import { releaseBy } from './release.ts'
 import { withSpooled } from './spooled.ts'
 import { closeAll, goOn, print, type Task } from './task.ts'
 import { rescanHead, rescanRow, type Rescanned } from './rescanText.ts'
@@ -95,7 +95,7 @@ async function releaseTo(task: Task, { item, recipients }: Rescanned): Promise<b
   const to = recipients.flatMap(({ passes, address }) => (passes ? [address] : []))
   try {
     // What was a virus is none any more: today's scanners say so.
-    const results = await releaseMessage(task, await setup.store.open(item.id), { to, force: true })
+    const results = await releaseBy(task, await setup.store.open(item.id), { to, force: true })
     for (const result of results) await print(context.stderr, `${item.id}: ${resultText(result)}\n`)
     return results.every(({ outcome }) => outcome === 'relayed')
   } catch (error) {

@@ -1,32 +1,9 @@
 import { once } from 'node:events'
 import type { Writable } from 'node:stream'
-import {
-  FilterError,
-  type ConfiguredScanner,
-  type DeliveryResult,
-  type Envelope,
-  type Recipient,
-} from '@ecluse/core'
+import { FilterError, type ConfiguredScanner } from '@ecluse/core'
 import type { JudgeParts } from '@ecluse/daemon'
-import type { OutgoingMessage } from '@ecluse/mail'
-import type { QuarantineStore, Retention } from '@ecluse/quarantine'
+import type { QuarantineStore, ReleaseGate, Retention } from '@ecluse/quarantine'
 import type { QuarantineOptions } from './options.ts'
-
-/** What hands a released message to Postfix; the reinjector of the mail package is one. */
-interface ReleaseGate {
-  /** One result for each recipient, in order. */
-  deliver(
-    request: {
-      readonly id: string
-      readonly envelope: Envelope
-      readonly recipients: readonly Recipient[]
-      readonly message: OutgoingMessage
-      readonly allOrNothing: boolean
-    },
-    signal: AbortSignal,
-  ): Promise<DeliveryResult[]>
-  close(): Promise<void>
-}
 
 /** What the command needs of the configuration. */
 export interface QuarantineSetup {
@@ -35,7 +12,8 @@ export interface QuarantineSetup {
   readonly hostname: string
   /** Absent: everything for ever. */
   readonly retention?: Retention
-  openGate(): ReleaseGate
+  /** Whoever opens it closes it. */
+  openGate(): ReleaseGate & { close(): Promise<void> }
   /** What `rescan` judges by; its scanners are those that `release --learn` teaches. Whoever opens it closes them. */
   openJudge(): Promise<JudgeParts>
 }
