@@ -24,23 +24,37 @@ function yamlList(items) {
 }
 
 /** JSON is YAML: no quoting of our own. */
-function ecluseScanners({ clamd, spamd }) {
+function ecluseScanners({ clamd, spamd, spamdKeys }) {
   const timeouts = { timeout: '60s', onError: 'tempfail' }
   return [
     ...(clamd ? [{ name: 'clamav', kind: 'clamd', address: `unix:${clamd.socketPath}`, ...timeouts }] : []),
-    ...(spamd ? [{ name: 'spam', kind: 'spamd', address: `127.0.0.1:${spamd.port}`, ...timeouts }] : []),
+    ...(spamd
+      ? [{ name: 'spam', kind: 'spamd', address: `127.0.0.1:${spamd.port}`, ...timeouts, ...spamdKeys }]
+      : []),
   ]
 }
 
 const usualLimits = { concurrency: 50, connections: 200 }
 
+/** Nothing is remembered unless `remembers`; it may be the keys of `cache`. */
+function cacheLines(remembers) {
+  if (remembers === true) return ''
+  return `cache: ${JSON.stringify(remembers === false ? { maxEntries: 0 } : remembers)}\n`
+}
+
+/** Only verdicts are in Redis: what it costs to remember what was done is another question. */
+function redisLines(redis) {
+  if (redis === undefined) return ''
+  return `redis: ${JSON.stringify({ url: redis.url, secret: 'bench bench bench' })}\n`
+}
+
 /**
  * A configuration of Écluse with all it writes below `directory`. Nothing is remembered unless `remembers`: a row about
- * scanners measures scans, whatever it sends.
+ * scanners measures scans, whatever it sends. `redis`: where verdicts are remembered too.
  */
 export function ecluseConfig(
   directory,
-  { port, httpPort = 0, nextPort, scanners, connections, limits = usualLimits, remembers = false },
+  { port, httpPort = 0, nextPort, scanners, connections, limits = usualLimits, remembers = false, redis },
 ) {
   return `hostname: bench.example.org
 listen:
@@ -50,10 +64,10 @@ scanners:${yamlList(scanners)}
 localDomains: [example.org]
 spool: { directory: ${JSON.stringify(join(directory, 'spool'))} }
 quarantine: { directory: ${JSON.stringify(join(directory, 'quarantine'))} }
-ledger: { directory: ${JSON.stringify(join(directory, 'ledger'))} }
+ledger: { directory: ${JSON.stringify(join(directory, 'ledger'))}, shared: false }
 http: { address: "127.0.0.1:${httpPort}" }
 limits: ${JSON.stringify(limits)}
-${remembers ? '' : 'cache: { maxEntries: 0 }\n'}`
+${cacheLines(remembers)}${redisLines(redis)}`
 }
 
 /**
@@ -69,6 +83,7 @@ export async function startEcluse({
   connections = 20,
   limits,
   remembers,
+  redis,
   nodeOptions = [],
   ruleSet = 'none',
 }) {
@@ -80,7 +95,7 @@ export async function startEcluse({
   const httpPort = await freePort()
   const ports = { port, httpPort, nextPort }
   const engines = ecluseScanners(scanners)
-  const text = ecluseConfig(own, { ...ports, scanners: engines, connections, limits, remembers })
+  const text = ecluseConfig(own, { ...ports, scanners: engines, connections, limits, remembers, redis })
   await writeFile(configFile, text + writeRuleSet(own, ruleSet))
   const logFile = join(own, 'ecluse.log')
   const command = [...nodeOptions, join(root, 'packages/cli/bin/ecluse.js'), 'serve', '--config', configFile]
@@ -150,8 +165,12 @@ $final_virus_destiny = D_DISCARD; $final_spam_destiny = D_DISCARD; $final_bad_he
 `
 }
 
-/** The rules that spamd has here too: stock rules, nothing over the network, no Bayes. */
-async function writeSpamAssassinSite(folder) {
+/** The very rules that spamd has, where there is one: stock rules, nothing over the network, no Bayes. */
+async function writeSpamAssassinSite(folder, spamd) {
+  if (spamd !== undefined) {
+    await cp(join(spamd.directory, 'site'), folder, { recursive: true })
+    return
+  }
   await mkdir(folder)
   for (const name of await readdir('/etc/spamassassin')) {
     if (name.endsWith('.pre')) await cp(join('/etc/spamassassin', name), join(folder, name))
@@ -174,7 +193,7 @@ async function startAmavisd({ directory, name, nextPort, scanners = {}, children
   for (const folder of folders) await mkdir(folder, { recursive: true })
   // Only these: it refuses a configuration in a folder that its own user could change.
   execFileSync('chown', ['amavis:amavis', ...folders])
-  await writeSpamAssassinSite(join(own, 'site'))
+  await writeSpamAssassinSite(join(own, 'site'), scanners.spamd)
   const port = await freePort()
   const configFile = join(own, 'amavisd.conf')
   await writeFile(configFile, amavisdConfig(own, { port, nextPort, children, ...scanners }))

@@ -2,8 +2,8 @@
  * A mail client in a process of its own that behaves as Postfix's smtp(8) and lmtp(8) do: XFORWARD, MAIL, RCPT and
  * DATA in one write where the server can, kept connections, one message at a time on each.
  *
- * Options (see runWorker): port, protocol, sessions, count, kind and again (of messages.js), keep (false: a connection
- * for each message).
+ * Options (see runWorker): port, protocol, sessions, count, kind, again and sameName (of messages.js), keep (false: a
+ * connection for each message), readers (each message to a recipient of its own), prefix (of the queue ids).
  * Answer: startedAt, the first connection, on this machine's clock (performance.timeOrigin); seconds from then to the
  * last reply; p50Ms and p99Ms of one message, from its first byte,
  * or the opening of its connection, to its reply; peakUnanswered: the most messages that were handed over whole and
@@ -62,19 +62,20 @@ async function openSession({ port, protocol }) {
   return { socket, reply, xforward: /^250[- ]XFORWARD/m.test(offers) }
 }
 
-function envelope(session, number) {
+function envelope(session, number, { prefix = '', readers = false }) {
   const lines = []
   if (session.xforward) {
-    const id = (number + 0x10_00_00).toString(16).toUpperCase()
+    const id = `${prefix}${(number + 0x10_00_00).toString(16).toUpperCase()}`
     lines.push('XFORWARD NAME=client.example.com ADDR=192.0.2.7 PORT=52000', 'XFORWARD PROTO=ESMTP')
     lines[1] += ` HELO=client.example.com IDENT=${id} SOURCE=REMOTE`
   }
-  lines.push('MAIL FROM:<sender@example.com>', 'RCPT TO:<recipient@example.org>', 'DATA')
+  const recipient = readers ? `reader${number}@example.org` : 'recipient@example.org'
+  lines.push('MAIL FROM:<sender@example.com>', `RCPT TO:<${recipient}>`, 'DATA')
   return lines
 }
 
-async function sendMessage(session, number, { make, counters }) {
-  const lines = envelope(session, number)
+async function sendMessage(session, number, { make, counters, options }) {
+  const lines = envelope(session, number, options)
   session.socket.write(`${lines.join('\r\n')}\r\n`)
   for (const line of lines) await session.reply(line === 'DATA' ? '354' : '2')
   const pieces = make(number)
@@ -101,8 +102,8 @@ function percentile(sorted, share) {
 }
 
 serveWorker(async (options) => {
-  const { sessions, count, kind, again, keep = true } = options
-  const make = messageMaker(kind, again)
+  const { sessions, count, kind, again, sameName, keep = true } = options
+  const make = messageMaker(kind, again, sameName)
   const counters = { unanswered: 0, peak: 0 }
   const latencies = []
   let next = 0
@@ -113,7 +114,7 @@ serveWorker(async (options) => {
       const number = next++
       const started = performance.now()
       session ??= await openSession(options)
-      await sendMessage(session, number, { make, counters })
+      await sendMessage(session, number, { make, counters, options })
       latencies.push(performance.now() - started)
       if (keep) continue
       await quit(session)

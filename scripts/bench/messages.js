@@ -110,6 +110,10 @@ const kinds = {
   },
   /** One text message of 2 kB. */
   small: () => [textMessage(seeded(2), 2_048)],
+  /** Two of them, in turn: a memory of one forgets each before it comes again. */
+  pair: () => [textMessage(seeded(2), 2_048), textMessage(seeded(5), 2_048)],
+  /** What a list sends to all of its readers: text and HTML, 10 kB. */
+  newsletter: () => [htmlMessage(seeded(20), 10_000)],
   /** Messages of 50 kB with an attachment. */
   medium() {
     const random = seeded(50)
@@ -125,9 +129,9 @@ const kinds = {
 /**
  * Gives the pieces of message `number` of a kind, one after the other to be sent: lines end with CRLF, none begins
  * with a dot. Copies of different numbers differ; `again`, a share from 0 to 1: of so many only the Received field
- * differs from that of other copies, in all runs of this process too.
+ * differs from that of other copies, in all runs that give the same `name`, of `slot`'s length.
  */
-export function messageMaker(kind, again = 0) {
+export function messageMaker(kind, again = 0, sameName = 'THESAMECOPY0') {
   const templates = kinds[kind]().map(template)
   // Another run of the bench, and another process of it, must not send the same copies.
   const run = Math.floor(Math.random() * 36 ** 5)
@@ -139,7 +143,7 @@ export function messageMaker(kind, again = 0) {
     const name = `${run}${number.toString().padStart(slot.length - run.length, '0')}`
     const known = number % 100 < again * 100
     places.forEach((place, index) => {
-      copy.write(known && index > 0 ? 'THESAMECOPY0' : name, place, 'latin1')
+      copy.write(known && index > 0 ? sameName : name, place, 'latin1')
     })
     // Small ones go out as one piece; a copy of megabytes would cost more than what is measured.
     return tail.length < 100_000 ? [Buffer.concat([copy, tail])] : [copy, tail]

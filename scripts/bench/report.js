@@ -29,7 +29,8 @@ function table(head, lines) {
 function verdict({ row, result, error }) {
   if (error !== undefined) return `not measured: ${error}`
   const failure = result.sides.find(({ name }) => name === 'Écluse')?.failure
-  return failure === undefined ? judge(row.target, result.ecluse) : `not measured: ${failure}`
+  if (failure !== undefined) return `not measured: ${failure}`
+  return result.ecluse === undefined ? 'not measured' : judge(row.target, result.ecluse)
 }
 
 function amavisdText({ row, result }, amavisdReason) {

@@ -15,7 +15,7 @@ const protocol = 'lmtp'
  */
 export async function withFilters(
   bench,
-  { name, scanners, children, connections, limits, remembers, sinkOptions, ruleSet },
+  { name, scanners, children, connections, limits, remembers, redis, sinkOptions, ruleSet },
   work,
 ) {
   const { directory } = bench
@@ -28,7 +28,13 @@ export async function withFilters(
       const sink = await startSharedSink({ port, protocol: 'smtp', logFile, options: sinkOptions })
       open.push(sink)
       const common = { directory, name, nextPort: port, scanners, children, connections, limits }
-      const filter = await startFilter({ ...common, remembers, ruleSet, nodeOptions: bench.nodeOptions })
+      const filter = await startFilter({
+        ...common,
+        remembers,
+        redis,
+        ruleSet,
+        nodeOptions: bench.nodeOptions,
+      })
       open.push(filter)
       started.push({ ...filter, sink })
     }

@@ -41,7 +41,8 @@ async function measureOnce(side, count) {
 }
 
 /**
- * `sides`: `{ name, run(count) → { seconds, p50Ms? }, pid? }`; the first is the one that all are compared with.
+ * `sides`: `{ name, run(count) → { seconds, p50Ms? }, pid?, plan? }`; the first is the one that all are compared with,
+ * `plan` what differs for the side.
  * `plan`: rounds, seconds for each side and round, fewest and most messages of a run.
  *
  * Gives for each side its name and `rounds` (perSecond, p50Ms, cpuMs for one message), or the `failure` of a side
@@ -63,7 +64,7 @@ export async function measureInTurn(sides, plan) {
 
   for (const [index, side] of sides.entries()) {
     await attempt(index, async () => {
-      counts[index] = await chooseCount(side, plan)
+      counts[index] = await chooseCount(side, { ...plan, ...side.plan })
     })
   }
   for (let round = 0; round < plan.rounds; round++) {

@@ -98,6 +98,8 @@ export interface ScannerKind {
   readonly proves?: boolean
   /** What its answers depend on; absent: they are not remembered. */
   readonly verdictInputs?: readonly VerdictInput[]
+  /** What of these the engine is not told with such options; absent: it is told all of them. */
+  readonly untold?: (options: unknown) => readonly VerdictInput[]
   /** Its own keys, beside those that every scanner has (`name`, `kind`, `timeout`, `onError` …). */
   readonly options: Section
   /** Values for the common keys where this kind's users expect others: `timeout`, `onError`. */
@@ -108,12 +110,18 @@ export interface ScannerKind {
 
 /** Declares a kind, with the options of `create` typed by its schema. */
 export function scannerKind<S extends Section>(
-  kind: Omit<ScannerKind, 'options' | 'create'> & {
+  kind: Omit<ScannerKind, 'options' | 'create' | 'untold'> & {
     readonly options: S
     create(name: string, options: OptionsOf<S>): Scanner
+    readonly untold?: (options: OptionsOf<S>) => readonly VerdictInput[]
   },
 ): ScannerKind {
-  return { ...kind, create: (name, options) => kind.create(name, options as OptionsOf<S>) }
+  const { untold } = kind
+  return {
+    ...kind,
+    create: (name, options) => kind.create(name, options as OptionsOf<S>),
+    untold: (options) => untold?.(options as OptionsOf<S>) ?? [],
+  }
 }
 
 /**

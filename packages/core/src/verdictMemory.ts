@@ -7,9 +7,11 @@ import { rewriteInput } from './schemaWalk.ts'
  * @param options as they were read for `create`. Secrets are left out: they open a door, and change no answer.
  */
 export function verdictMemory(
-  { kind, options: section, verdictInputs: inputs }: ScannerKind,
+  { kind, options: section, verdictInputs, untold }: ScannerKind,
   options: unknown,
 ): VerdictMemory | undefined {
-  if (!inputs) return undefined
+  if (!verdictInputs) return undefined
+  const left = untold?.(options) ?? []
+  const inputs = verdictInputs.filter((input) => !left.includes(input))
   return { inputs, settings: JSON.stringify([kind, rewriteInput(section, options, { secret: () => '' })]) }
 }

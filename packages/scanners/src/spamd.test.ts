@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inflateSync } from 'node:zlib'
-import { formatAddress, type Scanner } from '@ecluse/core'
+import { formatAddress, verdictMemory, type Scanner } from '@ecluse/core'
 import { GTUBE, startFakeSpamd, testMessage, type FakeScanner } from '@ecluse/fixtures'
 import { request } from '../test/sample.ts'
 import { spamd } from './spamd.ts'
@@ -67,6 +67,16 @@ test('names at most 100 recipients', async () => {
   await scanner.scan(request(testMessage(BODY), { recipients }), NEVER)
   expect(fake.requests[0]?.toString()).toContain('<r99@example.org>\r\n')
   expect(fake.requests[0]?.toString()).not.toContain('r100')
+})
+
+test('that is not told recipients is told none, and its verdict holds for others', async () => {
+  const options = { address: '127.0.0.1:783', tellRecipients: false }
+  const { fake, scanner } = await start({ tellRecipients: false })
+  await scanner.scan(request(testMessage(BODY)), NEVER)
+  expect(String(fake.requests[0])).toMatch(/\r\n\r\nReturn-Path: <bob@example\.com>\r\nFrom: /)
+  const inputs = (given: unknown) => verdictMemory(spamd, spamd.options.parse(given))?.inputs
+  expect(inputs(options)).toEqual(['content', 'client', 'sender'])
+  expect(inputs({ ...options, tellRecipients: true })).toEqual(['content', 'client', 'sender', 'recipients'])
 })
 
 test('adds nothing above an mbox line', async () => {

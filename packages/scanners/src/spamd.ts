@@ -38,12 +38,16 @@ export const spamd = scannerKind({
   proves: true,
   // The client is told by the Received field of our Postfix.
   verdictInputs: ['content', 'client', 'sender', 'recipients'],
+  untold: ({ tellRecipients }) => (tellRecipients ? [] : ['recipients']),
   options: section('Options of kind spamd.', {
     address: address('Where spamd listens.').prefault('127.0.0.1:783'),
     user: text('Whose SpamAssassin preferences apply; absent: those of the site.', {
       max: 200,
     }).exactOptional(),
     compress: flag('Whether messages are sent compressed: for a spamd behind a slow line.').prefault(false),
+    tellRecipients: flag(
+      'Whether SpamAssassin is told the recipients of the envelope, for welcomelist_to and the like; false: a newsletter that comes for each reader apart is scanned once.',
+    ).prefault(true),
   }),
   defaults: { timeout: '30s', onError: 'pass' },
   create(name, options) {
@@ -65,7 +69,7 @@ export const spamd = scannerKind({
     return {
       async scan(request, signal) {
         const fields = options.user === undefined ? [] : [`User: ${envelopeText(options.user)}`]
-        const question = await questionFor(request, fields, options.compress)
+        const question = await questionFor(request, fields, options)
         const { points, required, body } = readSpamdReply(await ask(question, signal))
         const symbols = readReportTable(body)
         const proofs = spamassassinProofs(symbols, request)
@@ -94,10 +98,10 @@ const PROBE = 'From: <postmaster@localhost>\r\nSubject: version\r\n\r\n'
 async function questionFor(
   request: ScanRequest,
   fields: readonly string[],
-  compress: boolean,
+  { compress, tellRecipients }: { readonly compress: boolean; readonly tellRecipients: boolean },
 ): Promise<Pick<Question, 'head' | 'message'>> {
   const { message } = request
-  const prefix = Buffer.from(envelopeFields(request), 'latin1')
+  const prefix = Buffer.from(envelopeFields(request, tellRecipients), 'latin1')
   if (!compress) {
     return {
       head: Buffer.concat([command('REPORT', fields, prefix.length + message.sizeBytes), prefix]),
@@ -121,9 +125,10 @@ function command(verb: 'REPORT' | 'TELL', fields: readonly string[], length: num
  * no envelope sender, hence no SPF, and neither welcomelist_from nor welcomelist_to see the envelope; amavisd gives
  * the same two. Above a leading mbox line they would hide the header.
  */
-function envelopeFields({ message, envelope }: ScanRequest): string {
+function envelopeFields({ message, envelope }: ScanRequest, tellRecipients: boolean): string {
   if (message.header.subarray(0, 5).toString('latin1') === 'From ') return ''
-  const recipients = envelope.recipients.slice(0, MAX_RECIPIENTS).map(({ address: to }) => envelopeText(to))
+  const told = tellRecipients ? envelope.recipients.slice(0, MAX_RECIPIENTS) : []
+  const recipients = told.map(({ address: to }) => envelopeText(to))
   return [
     `Return-Path: <${envelopeText(envelope.mailFrom)}>\r\n`,
     ...(recipients.length > 0 ? [`X-Envelope-To: <${recipients.join('>,\r\n\t<')}>\r\n`] : []),
