@@ -56,12 +56,15 @@ async function leftAfter(
   await sendMail(client, { to: ['r@example.org'], content })
   await until(async () => (await kit.metrics()).get('ecluse_in_flight_messages') === 0)
   await idle()
-  const before = { timers: timers(), files: openFiles() }
+  // One connection to 10025 may be kept, and need not be there yet: this process has both of its ends.
+  const ownFiles = (): number => openFiles() - 2 * kit.mta.open
+  const before = { timers: timers(), files: ownFiles() }
   await sendMail(client, { to: ['a@example.org', 'b@example.org'], content })
   await until(() => listening() === 0)
   await until(() => timers() <= before.timers)
   await idle()
-  await until(() => openFiles() <= before.files)
+  await until(() => kit.mta.open <= 1)
+  await until(() => ownFiles() <= before.files)
   const metrics = await kit.metrics()
   return {
     signals: controllers.length > 0,
