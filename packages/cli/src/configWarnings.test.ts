@@ -90,6 +90,14 @@ describe('of the whole', () => {
       '1:1: quarantine.keep: not set: the quarantine grows for ever (write keep: 30d, or maxSize: 20GiB)',
     ],
     [
+      `${ORDINARY}redis: { url: 'redis://127.0.0.1' }\n`,
+      '4:1: redis.secret: not set: who can write to Redis can make a virus clean, and mail vanish (write one, the same for all instances)',
+    ],
+    [
+      `${ORDINARY}redis: { url: 'redis://127.0.0.1' }\nledger: { shared: false }\n`,
+      '4:1: redis.secret: not set: who can write to Redis can make a virus clean (write one, the same for all instances)',
+    ],
+    [
       `${LOCAL}${CLAMD}quarantine: { directory: /srv/quarantine }\n`,
       '3:1: quarantine.keep: not set: the quarantine grows for ever (write keep: 30d, or maxSize: 20GiB)',
     ],
@@ -110,6 +118,7 @@ describe('of the whole', () => {
   })
 
   test.each([
+    "redis: { url: 'redis://127.0.0.1', secret: 'sixteen characters' }",
     "listen: [{ address: '10.0.0.9:10024', trust: [10.0.0.0/24], proxies: [10.0.0.5, 2001:db8::5] }]",
     "listen: [{ address: '127.0.0.1:10024', proxies: [127.0.0.1] }]",
     "listen: [{ address: '[::1]:10024', proxies: ['::1', 127.0.0.0/8] }]",

@@ -19,6 +19,7 @@ export function configWarnings(facts: RuleFacts, file: YamlFile): FilterError[] 
     ...ruleWarnings(facts),
     ...firstOf(listWarnings(config, files), OF_ALL_LISTS),
     ...listenWarnings(config),
+    ...redisWarnings(config),
   ]
   // Those of list files stand where the configuration names them.
   const placed = warnings.map((warning) => ({ ...warning, named: file.valuePlace(warning.path) }))
@@ -63,6 +64,14 @@ function scannerWarnings({ scanners }: Config, kinds: readonly ScannerKind[]): W
 }
 
 const TEST_KIND = 'test'
+
+/** Without the secret, what stands in Redis proves itself only against mix-ups. */
+function redisWarnings({ redis, ledger }: Config): Warning[] {
+  if (!redis || redis.secret !== undefined) return []
+  const loss = ledger.shared ? ', and mail vanish' : ''
+  const message = `not set: who can write to Redis can make a virus clean${loss}`
+  return [{ path: ['redis', 'secret'], message, hint: 'write one, the same for all instances' }]
+}
 
 function domainWarnings({ localDomains }: Config): Warning[] {
   if (localDomains.length === 0) {

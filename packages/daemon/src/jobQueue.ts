@@ -22,9 +22,11 @@ export class JobQueue {
     return true
   }
 
-  /** Takes no more; fulfilled when the last one is done. */
-  async end(): Promise<void> {
+  /** Takes no more but this one, for which there is always room; fulfilled when it is done. */
+  async end(last: Job): Promise<void> {
     this.#ended = true
+    this.#waiting.push(last)
+    this.#running ??= this.#run()
     await this.#running
   }
 

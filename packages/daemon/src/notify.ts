@@ -33,9 +33,12 @@ export function createNotifier(options: NoticeOptions, parts: NotifierParts): No
   const budget = new NoticeBudget(options.bounceBudget, () => performance.now())
   const queue = new JobQueue((err) => log.error({ err }, 'internal error, notice not sent'))
   const outbox = new Outbox(options, parts, stopped.signal)
-  const digest = new AdminDigest(options, (request) => {
-    queue.push(async () => await outbox.notice('admin-digest', request))
-  })
+  // Where too many wait, it is tried again with the next one that is held back.
+  const digest = new AdminDigest(options, () => void queue.push(sendDigest))
+  const sendDigest = async (): Promise<void> => {
+    const request = digest.take()
+    if (request) await outbox.notice('admin-digest', request)
+  }
 
   const write = async ({ kind, to, about }: ToldLater, { message }: NoticeSource): Promise<NoticeResult> => {
     const recipients = about.map(({ recipient, category, destiny }) => {
@@ -64,11 +67,11 @@ export function createNotifier(options: NoticeOptions, parts: NotifierParts): No
     send: async (request, { key, name }) =>
       await outbox.once({ kind: 'recipients', key, name }, async () => await outbox.post(request)),
     async close(signal) {
-      digest.flush()
       const abort = (): void => stopped.abort(new FilterError('E_ABORTED', 'shutting down'))
       if (signal.aborted) abort()
       signal.addEventListener('abort', abort, { once: true })
-      await queue.end()
+      // Last of all: what waits may be held back only then.
+      await queue.end(sendDigest)
       signal.removeEventListener('abort', abort)
     },
   }
@@ -81,35 +84,42 @@ function isToldLater(notice: PlannedNotice): notice is ToldLater {
   return notice.kind !== 'dsn'
 }
 
-/** Holds back what is above the rate, and sends it in one mail an hour later. */
+/** Holds back what is above the rate, for one mail an hour later. */
 class AdminDigest {
   readonly #admin: string | undefined
   readonly #rate: AdminRate<NoticeMessage>
-  readonly #send: (request: NoticeRequest) => void
+  readonly #onDue: () => void
   #timer: NodeJS.Timeout | undefined
 
-  constructor({ admin, adminRate }: NoticeOptions, send: (request: NoticeRequest) => void) {
+  /** @param onDue called when what is held back is to be taken, and sent */
+  constructor({ admin, adminRate }: NoticeOptions, onDue: () => void) {
     this.#admin = admin
     this.#rate = new AdminRate(adminRate, NOTICE_MESSAGES)
-    this.#send = send
+    this.#onDue = onDue
   }
 
   /** Whether it goes into the next digest. */
   holds(message: NoticeMessage): boolean {
     if (this.#rate.admit(message, performance.now())) return false
     const { dueAt = 0 } = this.#rate
-    this.#timer ??= setTimeout(() => this.flush(), Math.max(0, dueAt - performance.now())).unref()
+    this.#timer ??= setTimeout(
+      () => {
+        this.#timer = undefined
+        this.#onDue()
+      },
+      Math.max(0, dueAt - performance.now()),
+    ).unref()
     return true
   }
 
-  /** Sends what is held back, now. */
-  flush(): void {
+  /** One mail about all that is held back; absent: nothing is. */
+  take(): NoticeRequest | undefined {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const held = this.#rate.flush()
     const [first] = held?.shown ?? []
-    if (!held || !first || this.#admin === undefined) return
+    if (!held || !first || this.#admin === undefined) return undefined
     const { shown: messages, more } = held
-    this.#send({ kind: 'admin', to: this.#admin, date: new Date(), id: `${first.id}.digest`, messages, more })
+    return { kind: 'admin', to: this.#admin, date: new Date(), id: `${first.id}.digest`, messages, more }
   }
 }

@@ -260,10 +260,14 @@ test('who comes with a header while we close is told to go', async () => {
   await closed
 })
 
-test('who sends no header does not hold up the end', async () => {
-  const { connect, receiver } = await start()
+test.each([
+  ['no header', ''],
+  ['half of one', V1.slice(0, 9)],
+])('who sends %s does not hold up the end, and is nothing to report then', async (_, sent) => {
+  const { connect, receiver, events } = await start()
   const client = await connect(PROXY)
+  client.send(sent)
   await (await connect(DIRECT)).reply()
   await receiver.close(AbortSignal.abort())
-  expect(await client.reply()).toBe('')
+  expect([await client.reply(), events]).toEqual(['', []])
 })

@@ -18,6 +18,8 @@ interface Waiting {
   /** By the time in which we were there to read; absent: not looked at yet. */
   since?: number
   refuse(what: 'malformed' | 'late'): void
+  /** Closes it without a word, in the log either. */
+  drop(): void
 }
 
 /**
@@ -46,16 +48,18 @@ export class ProxyHeaders {
       this.#waiting.delete(socket)
       socket.off('readable', read).off('end', gone).off('close', gone).off('error', gone)
     }
-    const refuse = (what: 'malformed' | 'late'): void => {
+    const drop = (): void => {
       settle()
       socket.on('error', ignore).destroy()
+    }
+    const refuse = (what: 'malformed' | 'late'): void => {
+      drop()
       this.#options.log({ event: 'proxy', peer, what })
     }
     // A check that only connects is nothing to report.
     const gone = (): void => {
-      if (begun) return refuse('malformed')
-      settle()
-      socket.on('error', ignore).destroy()
+      if (begun) refuse('malformed')
+      else drop()
     }
     const read = (): void => {
       for (let chunk: Buffer | null; (chunk = socket.read() as Buffer | null) !== null;) {
@@ -68,7 +72,7 @@ export class ProxyHeaders {
         return onHeader(reading.header)
       }
     }
-    this.#waiting.set(socket, { refuse })
+    this.#waiting.set(socket, { refuse, drop })
     socket.on('readable', read).on('end', gone).on('close', gone).on('error', gone)
   }
 
@@ -82,7 +86,7 @@ export class ProxyHeaders {
 
   /** Closes all of them. */
   drop(): void {
-    for (const socket of this.#waiting.keys()) socket.destroy()
+    for (const waiting of this.#waiting.values()) waiting.drop()
   }
 }
 

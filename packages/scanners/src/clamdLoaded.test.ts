@@ -47,6 +47,8 @@ describe('whether clamd works with its files', () => {
     ['they are old', files(NOW - 15 * MINUTE_MS), 'for good'],
     ['they are young', files(NOW - MINUTE_MS), 'not'],
     ['they are young, and it is younger', files(NOW - MINUTE_MS, NOW - MINUTE_MS / 2), 'for good'],
+    ['it was started just before they changed', files(NOW - MINUTE_MS, NOW - MINUTE_MS - 999), 'so far'],
+    ['it was started just after they changed', files(NOW - MINUTE_MS, NOW - MINUTE_MS + 999), 'so far'],
     ['it is older than they are', files(NOW - MINUTE_MS, NOW - 2 * MINUTE_MS), 'not'],
   ])('%s: %#', (_, of, expected) => {
     expect(settling(() => NOW)(of, WORDS)).toBe(expected)

@@ -11,7 +11,7 @@ const FULL_QUESTION = Buffer.from('zIDSESSION\0zVERSION\0zSTATS\0zEND\0')
 const MAX_REPLY_BYTES = 256 * 1024
 /** After a change, clamd has loaded it: its own SelfCheck looks every 10 minutes, and loading takes some. */
 const SETTLED_MS = 15 * 60_000
-/** Of the time at which a process started. */
+/** Of the time at which a process started: what changed within it may have been loaded, or not. */
 const START_MARGIN_MS = 1000
 
 /** What clamd says of itself. */
@@ -90,9 +90,10 @@ export function settling(now: () => number): (files: ClamdFiles, words: ClamdWor
   let loadedFor: string | undefined
   return ({ state, changedAt, startedAt }, { version, memory }) => {
     const engine = JSON.stringify([version, memory])
-    if (before !== undefined && engine !== before) loadedFor = state
-    const isStarted = startedAt !== undefined && startedAt + START_MARGIN_MS >= changedAt
-    const isOver = isStarted || now() - changedAt >= SETTLED_MS
+    // Negative: it was started before they changed.
+    const startedAfterMs = startedAt === undefined ? -Infinity : startedAt - changedAt
+    if ((before !== undefined && engine !== before) || startedAfterMs >= -START_MARGIN_MS) loadedFor = state
+    const isOver = startedAfterMs >= START_MARGIN_MS || now() - changedAt >= SETTLED_MS
     if (isOver || loadedFor === state) before = engine
     before ??= engine
     if (isOver) return 'for good'
