@@ -23,6 +23,8 @@ const services = {
   rspamd: 'rspamd',
   'redis-server': 'redis-server',
   haproxy: 'haproxy',
+  // Its strict parser reads the notices.
+  python3: 'python3',
 }
 
 class SetupError extends Error {

@@ -9,7 +9,7 @@ export interface Surroundings {
   /** Our own version. */
   readonly version: string
   /** In the order in which help lists them. */
-  readonly commands: readonly Command[]
+  readonly commands: readonly ListedCommand[]
   /** Writes to stdout: results. Lines with their ends. */
   readonly out: (text: string) => void
   /** Writes one line to stderr, after `ecluse: `. */
@@ -50,6 +50,16 @@ export interface Command {
    * @throws FilterError becomes one line on stderr: exit code 2 for E_USAGE and E_CONFIG, else 1.
    */
   run(args: Arguments, around: Surroundings): Promise<number>
+}
+
+/** A command, or what loads it when it is needed. */
+export type ListedCommand =
+  | Command
+  | (Pick<Command, 'name' | 'hidden'> & { readonly load: () => Promise<Command> })
+
+/** Loads it where that is still to be done. */
+export async function loadedCommand(listed: ListedCommand): Promise<Command> {
+  return 'load' in listed ? await listed.load() : listed
 }
 
 /** `--config`, of every command that needs a configuration. */

@@ -10,7 +10,7 @@ import {
   type ListEntry,
   type NamedList,
 } from '@ecluse/core'
-import { inTurns } from '@ecluse/daemon'
+import { inTurns } from '@ecluse/daemon/turns'
 
 /** Enough for a million addresses. */
 const MAX_BYTES = 64 * 1024 * 1024

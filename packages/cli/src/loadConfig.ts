@@ -15,7 +15,7 @@ import {
   type ScannerKind,
   type Steps,
 } from '@ecluse/core'
-import { inTurns } from '@ecluse/daemon'
+import { inTurns } from '@ecluse/daemon/turns'
 import { stringify } from 'yaml'
 import { errorAt, explainIssues, inFileOrder, located, parsePath, valueAt } from './configErrors.ts'
 import { configWarnings } from './configWarnings.ts'

@@ -1,35 +1,26 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { SCANNER_KINDS } from '@ecluse/scanners'
-import type { Command } from './command.ts'
-import { cache } from './commands/cache.ts'
-import { check } from './commands/check.ts'
-import { demo } from './commands/demo.ts'
-import { doctor } from './commands/doctor.ts'
-import { explain } from './commands/explain.ts'
-import { help } from './commands/help.ts'
-import { postfix } from './commands/postfix.ts'
-import { quarantine } from './commands/quarantine.ts'
-import { scanners } from './commands/scanners.ts'
-import { serve } from './commands/serve.ts'
-import { start } from './commands/start.ts'
-import { version } from './commands/version.ts'
+import type { ListedCommand } from './command.ts'
 import { runCommand } from './run.ts'
 
-/** Every command, in the order in which help lists them. A new one is one file and one line. */
-const COMMANDS: readonly Command[] = [
-  serve,
-  check,
-  doctor,
-  explain,
-  quarantine,
-  cache,
-  postfix,
-  scanners,
-  demo,
-  version,
-  help,
-  start,
+/**
+ * Every command, in the order in which help lists them. A new one is one file and one line. Each is loaded when it is run:
+ * what serve needs takes longer to load than another one takes altogether.
+ */
+const COMMANDS: readonly ListedCommand[] = [
+  { name: 'serve', load: async () => (await import('./commands/serve.ts')).serve },
+  { name: 'check', load: async () => (await import('./commands/check.ts')).check },
+  { name: 'doctor', load: async () => (await import('./commands/doctor.ts')).doctor },
+  { name: 'explain', load: async () => (await import('./commands/explain.ts')).explain },
+  { name: 'quarantine', load: async () => (await import('./commands/quarantine.ts')).quarantine },
+  { name: 'cache', load: async () => (await import('./commands/cache.ts')).cache },
+  { name: 'postfix', load: async () => (await import('./commands/postfix.ts')).postfix },
+  { name: 'scanners', load: async () => (await import('./commands/scanners.ts')).scanners },
+  { name: 'demo', load: async () => (await import('./commands/demo.ts')).demo },
+  { name: 'version', load: async () => (await import('./commands/version.ts')).version },
+  { name: 'help', load: async () => (await import('./commands/help.ts')).help },
+  { name: 'start', hidden: true, load: async () => (await import('./commands/start.ts')).start },
 ]
 
 const { version: ownVersion } = JSON.parse(

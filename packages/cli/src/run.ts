@@ -1,6 +1,12 @@
 import { parseArgs, types } from 'node:util'
 import { FilterError } from '@ecluse/core'
-import type { Arguments, Command, Surroundings } from './command.ts'
+import {
+  loadedCommand,
+  type Arguments,
+  type Command,
+  type ListedCommand,
+  type Surroundings,
+} from './command.ts'
 import { commandHelp } from './commands/help.ts'
 import { mostSimilar } from './similar.ts'
 import { describeError, escapeControls } from './terminal.ts'
@@ -10,7 +16,7 @@ export async function runCommand(argv: readonly string[], around: Surroundings):
   // Asked for by name, so that it also holds when the arguments cannot be read.
   const debug = argv.includes('--debug')
   try {
-    const command = findCommand(argv, around.commands)
+    const command = await loadedCommand(findCommand(argv, around.commands))
     const args = readArguments(command, argv.slice(isFlag(argv[0]) ? 0 : 1))
     if (args.options['help'] === true && command.name !== 'help') {
       around.out(commandHelp(command))
@@ -33,7 +39,7 @@ function describeFailure(error: unknown): string {
   return `internal error: ${escapeControls(message)} (run it again with --debug and report it)`
 }
 
-function findCommand([word]: readonly string[], commands: readonly Command[]): Command {
+function findCommand([word]: readonly string[], commands: readonly ListedCommand[]): ListedCommand {
   const name = word === undefined ? undefined : (FLAGS[word] ?? word)
   const command = commands.find((candidate) => candidate.name === name)
   if (command) return command

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { FilterError, type ErrorPlace, type KeyPath, type Steps } from '@ecluse/core'
-import { inTurns } from '@ecluse/daemon'
+import { inTurns } from '@ecluse/daemon/turns'
 import {
   Composer,
   type CST,

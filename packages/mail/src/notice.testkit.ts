@@ -56,8 +56,12 @@ export function bounced(recipient: Decision['recipient'], changes: Partial<Decis
   return { recipient, category: 'spam', destiny: 'bounce', reason: 'spam', ...changes } as Decision
 }
 
-/** One of each kind, always the same. */
-export async function sampleNotice(kind: NoticeTextKind, language: NoticeLanguage): Promise<ComposedNotice> {
+/** One of each kind; of one date always the same. */
+export async function sampleNotice(
+  kind: NoticeTextKind,
+  language: NoticeLanguage,
+  date = NOTICE_DATE,
+): Promise<ComposedNotice> {
   const sender = await noticeSender(language)
   const recipients = [{ address: 'bob@example.com', category: 'spam', destiny: 'discard' }] as const
   const ours = noticeMessage({ mailFrom: 'anne@example.org', subject: 'Réponse', viruses: [], recipients })
@@ -69,7 +73,7 @@ export async function sampleNotice(kind: NoticeTextKind, language: NoticeLanguag
       message: ours,
       header: HEADER,
     }
-    return await composeDsn(sender, { ...request, date: NOTICE_DATE })
+    return await composeDsn(sender, { ...request, date })
   }
   const about = {
     admin: { to: 'postmaster@example.org', messages: [noticeMessage()] },
@@ -87,5 +91,5 @@ export async function sampleNotice(kind: NoticeTextKind, language: NoticeLanguag
       ],
     },
   }[kind]
-  return await composeNotice(sender, { kind, date: NOTICE_DATE, id: `OWq7VHtyZuJm.${kind}`, ...about })
+  return await composeNotice(sender, { kind, date, id: `OWq7VHtyZuJm.${kind}`, ...about })
 }

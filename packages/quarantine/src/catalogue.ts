@@ -14,6 +14,8 @@ import { readFront } from './messageFile.ts'
 import { itemOf, type QuarantineEntry } from './record.ts'
 import { codeOf } from './storeError.ts'
 
+/** Shards that are read at the same time: one is looked through while the disk is asked for others. */
+const SHARDS_AT_ONCE = 4
 /** Messages of a shard that are read at the same time because the index does not know them. */
 const READ_AT_ONCE = 8
 /** Written to the index together. */
@@ -62,7 +64,11 @@ export function createCatalogue(folders: Folders): Catalogue {
   return {
     walkShard,
     async walk(walk) {
-      for (const shard of await folders.shards()) await walkShard(shard, walk)
+      const waiting = (await folders.shards()).values()
+      const lane = async (): Promise<void> => {
+        for (const shard of waiting) await walkShard(shard, walk)
+      }
+      await Promise.all(Array.from({ length: SHARDS_AT_ONCE }, lane))
     },
     async add(entry, about) {
       const { bytes } = indexLine(itemOf(entry), about)

@@ -1,7 +1,7 @@
 import { CATEGORIES, type Category } from '@ecluse/core'
 import { fitsFacets, fitsText, wantsText } from './filter.ts'
 import type { FileStoreParts } from './fileParts.ts'
-import type { IndexLine } from './indexFile.ts'
+import { itemOfLine, type IndexLine } from './indexFile.ts'
 import type { QuarantineFilter, QuarantineStats, QuarantineUsage } from './store.ts'
 
 // A file system's clock may tick slowly: what changed so recently may change again under the same time.
@@ -55,7 +55,7 @@ export async function statsOf(
   let settled = 0
   const show = (line: IndexLine): void => {
     const { category, fileBytes, storedAtMs } = line.row
-    if (!fitsFacets(line.row, filter) || (wantsText(filter) && !fitsText(line.hold()(), filter))) return
+    if (!fitsFacets(line.row, filter) || (wantsText(filter) && !fitsText(itemOfLine(line), filter))) return
     if (line.row.settled) settled++
     const of = figures.get(category) ?? { files: 0, bytes: 0, oldestMs: Infinity, newestMs: -Infinity }
     figures.set(category, {

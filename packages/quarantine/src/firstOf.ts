@@ -1,14 +1,17 @@
 /** Keeps the first of many, in order, without holding them all. */
-export interface FirstOf<T> {
+export interface FirstOf<T extends P, P = T> {
   /** Whether it would be among the first ones: else there is no need to make it. */
-  wants(place: T): boolean
+  wants(place: P): boolean
   add(value: T): void
   /** In order; at most `count`. */
   take(): T[]
 }
 
 /** @param count how many are of interest; absent: all */
-export function firstOf<T>(compare: (a: T, b: T) => number, count = Infinity): FirstOf<T> {
+export function firstOf<T extends P, P = T>(
+  compare: (a: P, b: P) => number,
+  count = Infinity,
+): FirstOf<T, P> {
   let kept: T[] = []
   let last: T | undefined
   const cut = (): void => {

@@ -41,11 +41,10 @@ export interface IndexRow {
   readonly settled: boolean
 }
 
-/** A row, and the rest of it when somebody wants it. */
+/** A row, and the rest of it for {@link itemOfLine}, which is only there while the line is shown. */
 export interface IndexLine {
   readonly row: IndexRow
-  /** Holds its text, which is there only while the line is shown, and gives what reads it. */
-  hold(): () => QuarantineItem
+  readonly rest: Buffer
 }
 
 /** What of an item only its JSON says. */
@@ -73,8 +72,9 @@ export function indexLine(
   }
   const rest: Rest = { mailFrom, recipients, sizeBytes, reasons, ...(subject !== undefined && { subject }) }
   const facts = [id, category, events, row.storedAtMs, fileBytes, score ?? '-', settled ? 1 : 0]
-  const text = ` ${facts.join(' ')} ${asciiJson(rest)}`
-  const line = { row, hold: () => () => item }
+  const json = asciiJson(rest)
+  const text = ` ${facts.join(' ')} ${json}`
+  const line = { row, rest: Buffer.from(json, 'latin1') }
   if (CRC_LENGTH + text.length >= MAX_LINE_BYTES) return { line }
   const sum = crc32(Buffer.from(text, 'latin1')).toString(16).padStart(CRC_LENGTH, '0')
   return { line, bytes: Buffer.from(`${sum}${text}\n`, 'latin1') }
@@ -96,21 +96,22 @@ export function readIndexLine(bytes: Buffer): IndexLine | undefined {
     events: Number(events),
     storedAtMs: Number(stored),
     fileBytes: Number(size),
-    ...(score !== '-' && { score: Number(score) }),
     settled: settled === '1',
+    ...(score !== '-' && { score: Number(score) }),
   }
-  return {
-    row,
-    hold() {
-      const json = bytes.toString('latin1', brace)
-      return () => itemFrom(row, json)
-    },
-  }
+  return { row, rest: bytes.subarray(brace) }
 }
 
-function itemFrom({ id, category, storedAtMs, score }: IndexRow, json: string): QuarantineItem {
-  const rest = JSON.parse(json) as Rest
-  return { id, category, storedAt: new Date(storedAtMs), ...(score !== undefined && { score }), ...rest }
+/** What a list shows of it. */
+export function itemOfLine({
+  row: { id, category, storedAtMs, score },
+  rest: json,
+}: IndexLine): QuarantineItem {
+  const rest = JSON.parse(json.toString('latin1')) as Rest
+  const storedAt = new Date(storedAtMs)
+  return score === undefined
+    ? { id, category, storedAt, ...rest }
+    : { id, category, storedAt, score, ...rest }
 }
 
 /**

@@ -1,5 +1,5 @@
 import { FilterError } from '@ecluse/core'
-import type { Command } from '../command.ts'
+import { loadedCommand, type Command } from '../command.ts'
 
 /** `help [COMMAND]`. */
 export const help: Command = {
@@ -10,13 +10,13 @@ export const help: Command = {
   positionals: 1,
   async run({ positionals: [name] }, { commands, out }) {
     if (name === undefined) {
-      out(overview(commands))
+      out(overview(await Promise.all(commands.map(loadedCommand))))
       return 0
     }
     const command = commands.find((candidate) => candidate.name === name)
     if (!command)
       throw new FilterError('E_USAGE', `no command "${name.slice(0, 60)}"`, { hint: 'see ecluse help' })
-    out(commandHelp(command))
+    out(commandHelp(await loadedCommand(command)))
     return 0
   },
 }

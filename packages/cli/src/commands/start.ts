@@ -1,5 +1,5 @@
 import { FilterError } from '@ecluse/core'
-import type { Command } from '../command.ts'
+import { loadedCommand, type Command } from '../command.ts'
 
 /** `start`: what `npm start` calls. With a configuration the daemon, without one the demonstration. */
 export const start: Command = {
@@ -16,6 +16,6 @@ export const start: Command = {
     const name = args.options['config'] === undefined ? 'demo' : 'serve'
     const command = around.commands.find((candidate) => candidate.name === name)
     if (!command) throw new FilterError('E_USAGE', `start: ${name} is not available in this version`)
-    return await command.run(args, around)
+    return await (await loadedCommand(command)).run(args, around)
   },
 }

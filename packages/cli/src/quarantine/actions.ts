@@ -3,7 +3,6 @@ import { exportMail } from './export.ts'
 import { list } from './list.ts'
 import { FILTER_OPTIONS, readOptions, usage, type GivenOptions } from './options.ts'
 import { release } from './release.ts'
-import { rescan } from './rescan.ts'
 import { show } from './show.ts'
 import { expire, remove, stats } from './tidy.ts'
 import type { QuarantineContext, Task } from './task.ts'
@@ -32,6 +31,11 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   stats: { options: ['json', ...FILTER_OPTIONS], id: 'none', run: stats },
   export: { options: ['format', ...FILTER_OPTIONS], id: 'maybe', run: exportMail },
   rescan: { options: ['json', 'release', ...FILTER_OPTIONS], id: 'none', run: rescan },
+}
+
+/** Loaded when it is wanted: it needs all that judges mail, which takes longer to load than a list takes. */
+async function rescan(task: Task): Promise<number> {
+  return await (await import('./rescan.ts')).rescan(task)
 }
 
 /**

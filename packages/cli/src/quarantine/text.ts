@@ -61,12 +61,22 @@ function row(cells: readonly string[]): string {
 }
 
 function cut(text: string, width: number): string {
+  // No more characters than units.
+  if (text.length <= width) return text
   const characters = Array.from(text)
   return characters.length > width ? `${characters.slice(0, width - 1).join('')}…` : text
 }
 
+const MINUTE_MS = 60_000
+/** The minute that was written last: in a list the next one is mostly of the same. */
+const lastMinute = { minute: Number.NaN, text: '' }
+
 function shortDate(date: Date): string {
-  return date.toISOString().slice(0, 16).replace('T', ' ')
+  const minute = Math.floor(date.getTime() / MINUTE_MS)
+  if (minute !== lastMinute.minute) {
+    Object.assign(lastMinute, { minute, text: date.toISOString().slice(0, 16).replace('T', ' ') })
+  }
+  return lastMinute.text
 }
 
 /** What `show` tells of a message. */
