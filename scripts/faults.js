@@ -8,6 +8,7 @@
  *   matrix, lost           the kill matrix and lost replies: these two where nothing is named
  *   scanners, reinject, disk   what an engine, 10025 or a disk can do
  *   soak, mixed, slow      kills under a real Postfix; mixed mail for a long time; 2000 clients that send a byte a second
+ *   cluster                two instances behind HAProxy with one Redis; --runs kills
  *   all                    everything
  *
  *   --runs   runs of each cell, messages of each row (20)   --only   the matrix, and only these points

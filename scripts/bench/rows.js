@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { cacheRows } from './cache.js'
+import { herdRows } from './herd.js'
 import { measureMemory } from './memory.js'
 import { measurePostfix } from './postfix.js'
 import { measureSlowClients } from './slowClients.js'
@@ -178,5 +179,6 @@ export const rows = [
     measure: measureSlowClients,
   },
   ...cacheRows,
+  ...herdRows,
   ...ruleRows,
 ]

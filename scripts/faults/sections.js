@@ -3,6 +3,7 @@
  * options, say) gives rows with `wrong`, a list of what is not as expected; text(kit, rows) is Markdown for people.
  * A further part is one file like these and one line here.
  */
+import { cluster } from './cluster.js'
 import { disk } from './disk.js'
 import { lostReplies } from './lostReplies.js'
 import { matrix } from './matrix.js'
@@ -12,4 +13,4 @@ import { scanners } from './scanners.js'
 import { slow } from './slow.js'
 import { soak } from './soak.js'
 
-export const sections = [matrix, lostReplies, scanners, reinject, disk, soak, mixed, slow]
+export const sections = [matrix, lostReplies, scanners, reinject, disk, soak, cluster, mixed, slow]

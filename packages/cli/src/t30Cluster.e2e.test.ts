@@ -7,6 +7,7 @@ import {
   describeWith,
   faultMail,
   freePort,
+  killInCluster,
   startEcluse,
   startHaproxy,
   startPostfix,
@@ -170,6 +171,19 @@ describeWith({ describe, beforeAll }, 'haproxy')('two instances behind HAProxy',
     const { replies } = await deliverQueued(mail, { port: haproxy.filterPort })
     expect([...replies.values()].map((reply) => reply.slice(0, 3))).toEqual(['250', '250', '250'])
   })
+})
+
+describeWith(
+  { describe, beforeAll },
+  'haproxy',
+  'redis-server',
+)('two instances with one ledger', () => {
+  test('killed in turn under load lose nothing, and send twice only what a kill kept from the ledger', async () => {
+    const { messages, met, ...found } = await killInCluster({ kills: 2, clients: 6 })
+    expect(found).toMatchObject({ kills: 2, lost: 0, wrongBodies: 0, unexplained: [] })
+    expect(met).toBeLessThanOrEqual(2 * 6)
+    expect(messages).toBeGreaterThan(met)
+  }, 300_000)
 })
 
 /**

@@ -172,6 +172,8 @@ export type ScanResult = {
   readonly scanner: string
   readonly concerns: readonly Concern[]
   readonly elapsedMs: number
+  /** So long it waited in vain for the scan of another copy, before this one; absent: not at all. */
+  readonly waitedMs?: number
   /** As configured: then the scanners that it names are among the results, and failed. */
   readonly backupFor?: readonly string[]
 } &

@@ -63,6 +63,8 @@ export interface MessageRecord extends Handled {
     readonly verdict: ScanVerdict
     readonly ms: number
     readonly cached: boolean
+    /** What it waited for the scan of another copy that came to nothing, before the `ms` of its own. */
+    readonly waitedMs?: number
   }[]
   readonly recipients: readonly RecipientRecord[]
   readonly quarantineId?: string
@@ -100,6 +102,7 @@ export function messageRecord(
       verdict: scanVerdict(scan),
       ms: round(scan.elapsedMs, 10),
       cached: scan.outcome === 'done' && scan.cached,
+      ...(scan.waitedMs !== undefined && { waitedMs: round(scan.waitedMs, 10) }),
     })),
     recipients,
     ...(outcome?.quarantineId !== undefined && { quarantineId: outcome.quarantineId }),

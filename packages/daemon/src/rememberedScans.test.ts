@@ -190,7 +190,10 @@ describe('copies that come together', () => {
     clamav.scans[0]?.end(new FilterError('E_SCANNER_PROTOCOL', 'garbage'))
     await until(() => clamav.scans.length === 3)
     for (const scan of clamav.scans) scan.end(CLEAN)
-    expect((await Promise.all(all)).map(said)).toEqual([['E_SCANNER_PROTOCOL'], ['clean'], ['clean']])
+    const results = await Promise.all(all)
+    expect(results.map(said)).toEqual([['E_SCANNER_PROTOCOL'], ['clean'], ['clean']])
+    // It is told that these two have waited for nothing.
+    expect(results.flat().map(({ waitedMs }) => waitedMs !== undefined)).toEqual([false, true, true])
   })
 
   test('go on when the first is given up, as one scan', async () => {

@@ -41,7 +41,7 @@ export interface ScanMemory {
 }
 
 /** How often other instances are asked whether they have it. */
-const POLL_MS = 25
+const POLL_MS = 10
 /** Whoever scans for all for longer than this has ended without a word, or is slower than scanning twice. */
 const MAX_CLAIM_MS = 30_000
 /** So often one message may begin anew, since what it waited for came to nothing. */
@@ -134,6 +134,8 @@ class Search {
   /** How it will be counted if it ends with a verdict, and without. */
   #found: LookupResult = 'hit'
   #missed: LookupResult = 'miss'
+  /** Whether it has waited for somebody else's scan. */
+  #joined = false
 
   constructor({ memory, scanOne, prefetched }: SearchParts, question: Question) {
     this.#memory = memory
@@ -195,6 +197,7 @@ class Search {
   }
 
   async #join(flight: Flight<Shown>, place: VerdictPlace): Promise<ScanResult | 'again'> {
+    this.#joined = true
     const end = await flight.wait(this.#patienceMs(), this.#question.signal)
     if (end === 'again') return 'again'
     if (typeof end === 'string') return await this.#miss()
@@ -257,6 +260,7 @@ class Search {
     if (!shared) return 'none'
     const ttlMs = Math.min(this.#question.configured.timeoutMs, MAX_CLAIM_MS)
     const claim = await shared.claim(place.key, ttlMs)
+    this.#joined ||= claim === 'held'
     if (claim === 'held') return (await this.#appears(place)) ? 'elsewhere' : 'none'
     return claim === 'taken' ? 'taken' : 'none'
   }
@@ -298,12 +302,13 @@ class Search {
   /** Within what is left of its time. */
   async #scan(): Promise<ScanResult> {
     const { configured, request, signal } = this.#question
-    const timeoutMs = Math.max(1, Math.ceil(configured.timeoutMs - this.#spentMs()))
+    const waitedMs = this.#spentMs()
+    const timeoutMs = Math.max(1, Math.ceil(configured.timeoutMs - waitedMs))
     const result = await this.#scanOne({ ...configured, timeoutMs }, request, signal)
     if (result.outcome === 'done') {
       this.#memory.pace.note(configured, { sizeBytes: request.message.sizeBytes, ms: result.elapsedMs })
     }
-    return result
+    return this.#joined ? { ...result, waitedMs } : result
   }
 }
 

@@ -10,7 +10,8 @@ const MAX_SAMPLES = 16
 const SMALL_BYTES = 64 * 1024
 /** While nothing is known of a scanner, so long; at most a quarter of its timeout. */
 const UNKNOWN_MS = 5000
-const MARGIN_MS = 50
+/** Nobody is to wait 50 ms longer than its own scan takes; timers of a busy process are late. */
+const MARGIN_MS = 35
 
 /** How long the last scans of each engine took, and so what another one may take. */
 export class ScanPace {
@@ -26,7 +27,7 @@ export class ScanPace {
 
   /**
    * How long it is worth waiting for somebody else's scan of such a message, in milliseconds: what the slowest of the
-   * last ones would have taken for it, and 50 ms; at most half of the scanner's timeout, since a scan of one's own may
+   * last ones would have taken for it, and 35 ms; at most half of the scanner's timeout, since a scan of one's own may
    * follow.
    */
   patienceMs({ scanner, timeoutMs }: ConfiguredScanner, sizeBytes: number): number {
