@@ -162,6 +162,8 @@ export interface QuarantineConfig {
   /** Bytes as stored; absent: no limit. */
   readonly maxSize?: number
   readonly compress: 'none' | 'gzip' | 'zstd'
+  /** At least 32 characters; absent: no links are made, nor believed. */
+  readonly secret?: string
 }
 
 /** Where messages are while they are looked at. */
