@@ -14,6 +14,7 @@ import { loadNoticeTemplates, type ReceiverOptions, type ReinjectOptions } from 
 import { canPack, type Retention } from '@ecluse/quarantine'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
+import { contactOf } from './openConsole.ts'
 import { openQuarantine } from './quarantineStore.ts'
 import { redisOptions } from './redisWiring.ts'
 
@@ -94,7 +95,8 @@ function checkPacking({ compress }: QuarantineConfig): void {
 }
 
 /** @throws FilterError E_CONFIG when a text of `notices.templates` cannot be used */
-async function noticeOptions({ notices, hostname }: Config): Promise<NoticeOptions> {
+async function noticeOptions(config: Config): Promise<NoticeOptions> {
+  const { notices } = config
   const { admin, adminRate, recipients, digestTime, senders, bounceBudget, language, templates } = notices
   return {
     ...(admin !== undefined && { admin }),
@@ -102,7 +104,7 @@ async function noticeOptions({ notices, hostname }: Config): Promise<NoticeOptio
     ...(recipients && { recipients: { time: digestTime } }),
     adminRate,
     bounceBudget,
-    from: notices.from ?? `postmaster@${hostname}`,
+    from: contactOf(config),
     templates: await loadNoticeTemplates(language, templates),
   }
 }

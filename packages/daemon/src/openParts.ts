@@ -1,5 +1,5 @@
 import type { ConfiguredScanner, Rules, Scanner } from '@ecluse/core'
-import { createReinjector } from '@ecluse/mail'
+import { createReinjector, type Reinjector } from '@ecluse/mail'
 import type { QuarantineStore } from '@ecluse/quarantine'
 import type { ScanAll } from '@ecluse/scanners'
 import { watchExpiry } from './expiry.ts'
@@ -27,6 +27,8 @@ export interface OpenedParts {
   readonly readiness: Readiness
   readonly metrics: Metrics
   readonly reloader: Reloader
+  /** The way to the next hop. */
+  readonly reinjector: Reinjector
 }
 
 /** Everything between listener and next hop; asked once whether it answers. */
@@ -90,7 +92,7 @@ export async function openParts(options: DaemonOptions, stack: ReleaseStack): Pr
   const rules = (): Rules => reloader.current.rules
   if (notifier) openDigests({ hostname, quarantine, rules, notifier, log }, stack)
   await readiness.ask()
-  return { intake, readiness, metrics, reloader }
+  return { intake, readiness, metrics, reloader, reinjector }
 }
 
 /** The parts of the first messages; their scanners are closed with the last message that uses them. */

@@ -146,7 +146,8 @@ async function* oneAfterAnother(first: Buffer, message: OutgoingMessage): AsyncG
   yield* message.open() as AsyncIterable<Buffer>
 }
 
-function isAddress(address: string): boolean {
+/** Whether it can be handed over, and is one address to whoever reads it. */
+export function isAddress(address: string): boolean {
   // oxlint-disable-next-line no-control-regex -- refusing them is the purpose
   return address.length <= MAX_ADDRESS && /^[^\x00-\x20\x7f<>,;]+@[^\x00-\x20\x7f<>@,;]+$/.test(address)
 }

@@ -1,6 +1,6 @@
 import { isOwnMailbox, type LocalDomains } from '@ecluse/core'
 import { isBlocked, type QuarantineEntry } from './record.ts'
-import { isDangerous } from './release.ts'
+import { isAddress, isDangerous } from './release.ts'
 
 /** Whether a recipient may release a message: it waits, it was released to this recipient, or an administrator must. */
 export type SelfRelease = 'open' | 'released' | 'closed'
@@ -16,7 +16,8 @@ export function selfRelease(
   address: string,
   isLocal: LocalDomains,
 ): SelfRelease {
-  if (outcomes.some(isDangerous) || !isOwnMailbox(address, isLocal)) return 'closed'
+  if (outcomes.some(isDangerous) || !isAddress(address)) return 'closed'
+  if (!isOwnMailbox(address, isLocal)) return 'closed'
   const own = outcomes.filter((outcome) => outcome.recipient.address === address && isBlocked(outcome))
   if (own.length === 0) return 'closed'
   if (releases.some(({ to }) => to.includes(address))) return 'released'
