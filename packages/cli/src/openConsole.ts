@@ -1,4 +1,4 @@
-import { openConsole, type Console } from '@ecluse/console'
+import { openConsole, releaseLink, type Console } from '@ecluse/console'
 import { formatAddress, type Config } from '@ecluse/core'
 import type { Daemon, DaemonOptions, Log } from '@ecluse/daemon'
 
@@ -32,6 +32,15 @@ export async function openConfiguredConsole(
     log,
   })
   return { address: `console ${formatAddress(opened.address)}`, close: () => opened.close() }
+}
+
+/** What makes the link in a list; absent: there are none. */
+export function linkMaker({
+  console: page,
+  quarantine: { secret },
+}: Config): ((id: string, recipient: string) => string | undefined) | undefined {
+  if (!page || secret === undefined) return undefined
+  return (id, recipient) => releaseLink({ url: page.url, secret }, { id, recipient })
 }
 
 /** Whom people ask. */

@@ -14,7 +14,7 @@ import { loadNoticeTemplates, type ReceiverOptions, type ReinjectOptions } from 
 import { canPack, type Retention } from '@ecluse/quarantine'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
-import { contactOf } from './openConsole.ts'
+import { contactOf, linkMaker } from './openConsole.ts'
 import { openQuarantine } from './quarantineStore.ts'
 import { redisOptions } from './redisWiring.ts'
 
@@ -97,11 +97,12 @@ function checkPacking({ compress }: QuarantineConfig): void {
 /** @throws FilterError E_CONFIG when a text of `notices.templates` cannot be used */
 async function noticeOptions(config: Config): Promise<NoticeOptions> {
   const { notices } = config
+  const linkOf = linkMaker(config)
   const { admin, adminRate, recipients, digestTime, senders, bounceBudget, language, templates } = notices
   return {
     ...(admin !== undefined && { admin }),
     senders,
-    ...(recipients && { recipients: { time: digestTime } }),
+    ...(recipients && { recipients: { time: digestTime, ...(linkOf && { linkOf }) } }),
     adminRate,
     bounceBudget,
     from: contactOf(config),
