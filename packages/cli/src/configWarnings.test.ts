@@ -46,6 +46,18 @@ describe('of the whole', () => {
       '4:19: notices.admin: is not in localDomains: subjects and addresses of your mail go there (use an address of your own)',
     ],
     [
+      `${LOCAL}${CLAMD}quarantine: { keep: 30d, secret: 0123456789abcdef0123456789abcdef }\n`,
+      '3:34: quarantine.secret: has no use without console: no links are made (add console: { url: … }, or remove it)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { keep: 30d, secret: 0123456789abcdef0123456789abcdef }\nconsole: { url: 'https://mail.example.org' }\n`,
+      '4:10: console: nobody gets a link to it: notices.recipients is false (write notices: { recipients: true })',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { keep: 30d, secret: 0123456789abcdef0123456789abcdef }\nnotices: { recipients: true }\nconsole: { url: 'http://mail.example.org' }\n`,
+      '5:17: console.url: without TLS, whoever listens can release mail (use https)',
+    ],
+    [
       `${LOCAL}${KEEP}scanners: [{ kind: rspamd }, { kind: clamd, onError: pass }]\n`,
       '3:54: scanners[1].onError: no virus scanner has another onError than pass: when they fail, viruses are delivered (use tempfail for one of them)',
     ],

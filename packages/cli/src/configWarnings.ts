@@ -1,5 +1,6 @@
 import { FilterError, type Config, type ErrorPlace, type ScannerKind } from '@ecluse/core'
 import { errorAt } from './configErrors.ts'
+import { consoleWarnings } from './consoleWarnings.ts'
 import { listWarnings } from './listWarnings.ts'
 import { noticeWarnings } from './noticeWarnings.ts'
 import { proxyWarnings } from './proxyWarnings.ts'
@@ -16,6 +17,7 @@ export function configWarnings(facts: RuleFacts, file: YamlFile): FilterError[] 
     ...domainWarnings(config),
     ...policyWarnings(config),
     ...noticeWarnings(config),
+    ...consoleWarnings(config),
     ...ruleWarnings(facts),
     ...firstOf(listWarnings(config, files), OF_ALL_LISTS),
     ...listenWarnings(config),

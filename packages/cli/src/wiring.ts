@@ -14,6 +14,7 @@ import { loadNoticeTemplates, type ReceiverOptions, type ReinjectOptions } from 
 import { canPack, type Retention } from '@ecluse/quarantine'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
+import { contactOf, linkMaker } from './openConsole.ts'
 import { openQuarantine } from './quarantineStore.ts'
 import { redisOptions } from './redisWiring.ts'
 
@@ -96,15 +97,17 @@ function checkPacking({ compress }: QuarantineConfig): void {
 }
 
 /** @throws FilterError E_CONFIG when a text of `notices.templates` cannot be used */
-async function noticeOptions({ notices, hostname }: Config): Promise<NoticeOptions> {
+async function noticeOptions(config: Config): Promise<NoticeOptions> {
+  const { notices } = config
+  const linkOf = linkMaker(config)
   const { admin, adminRate, recipients, digestTime, senders, bounceBudget, language, templates } = notices
   return {
     ...(admin !== undefined && { admin }),
     senders,
-    ...(recipients && { recipients: { time: digestTime } }),
+    ...(recipients && { recipients: { time: digestTime, ...(linkOf && { linkOf }) } }),
     adminRate,
     bounceBudget,
-    from: notices.from ?? `postmaster@${hostname}`,
+    from: contactOf(config),
     templates: await loadNoticeTemplates(language, templates),
   }
 }

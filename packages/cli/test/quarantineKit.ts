@@ -49,7 +49,10 @@ export function useQuarantine(): void {
 
 export interface Kept {
   readonly id: string
+  /** Of November 2026, at 8. */
   readonly day: number
+  /** In place of that day. */
+  readonly at?: Date
   readonly virus?: boolean
   readonly envelope?: Partial<Envelope>
   readonly mail?: string
@@ -58,6 +61,7 @@ export interface Kept {
 export async function keep({
   id,
   day,
+  at: date = new Date(Date.UTC(2026, 10, day, 8)),
   virus = false,
   envelope: overrides = {},
   mail = MAIL,
@@ -83,7 +87,6 @@ export async function keep({
   const decisions = envelope.recipients.map((recipient) =>
     decide(recipient, { policy: POLICY, local: true }, assessment),
   )
-  const date = new Date(Date.UTC(2026, 10, day, 8))
   const record = quarantineRecord(
     {
       id,

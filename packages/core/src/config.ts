@@ -21,6 +21,7 @@ import {
   spoolSection,
 } from './configSections.ts'
 import { cacheSection } from './configCache.ts'
+import { consoleSection, linksHaveASecret, type ConsoleConfig } from './configConsole.ts'
 import { noticesSection, type NoticesConfig } from './configNotices.ts'
 import { quarantineSection, type KeepTimes } from './configQuarantine.ts'
 import { redisSection, type RedisConfig } from './configRedis.ts'
@@ -68,6 +69,8 @@ export interface Config {
   readonly redis?: RedisConfig
   readonly cache: CacheConfig
   readonly notices: NoticesConfig
+  /** Absent: there is no such page, and lists have no links. */
+  readonly console?: ConsoleConfig
 }
 
 /** An overlay of the policy. Lists hold entries as the file has them: `file:PATH` is a file of entries. */
@@ -164,6 +167,8 @@ export interface QuarantineConfig {
   readonly compress: 'none' | 'gzip' | 'zstd'
   /** What is looked at again by itself. */
   readonly rescan: 'none' | 'unchecked'
+  /** At least 32 characters; absent: no links are made, nor believed. */
+  readonly secret?: string
 }
 
 /** Where messages are while they are looked at. */
@@ -285,6 +290,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     redis: redisSection().exactOptional(),
     cache: cacheSection().prefault({}),
     notices: noticesSection().prefault({}),
+    console: consoleSection().exactOptional(),
   })
     .superRefine(nestDeadlines)
     .superRefine(separatePlaces)
@@ -292,6 +298,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     .superRefine(knownBackups(kinds))
     .superRefine(knownListeners)
     .superRefine(digestsRemembered)
+    .superRefine(linksHaveASecret)
 }
 
 function localDomainList() {

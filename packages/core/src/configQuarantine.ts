@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { choice, duration, path, section, size } from './schema.ts'
+import { choice, duration, path, secret, section, size } from './schema.ts'
 import { CATEGORIES, type Category } from './verdict.ts'
 
 /** Milliseconds for each category; one that is absent is kept for ever. */
@@ -24,6 +24,11 @@ export function quarantineSection() {
         'has other signatures, or answers again: what then passes is delivered.',
       ['none', 'unchecked'],
     ).prefault('none'),
+    secret: secret(
+      'Makes links that release a message, for `console`: at least 32 characters, the same for all instances; a new one makes all links void.',
+    )
+      .min(32, { error: 'expected at least 32 characters' })
+      .exactOptional(),
   })
 }
 

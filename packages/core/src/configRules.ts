@@ -28,6 +28,10 @@ export function nestDeadlines(config: Config, context: z.core.$RefinementCtx): v
 
 /** Two things in one place: mail that goes in circles, a port bound twice, quarantined mail swept from the spool. */
 export function separatePlaces(config: Config, context: z.core.$RefinementCtx): void {
+  const taken = (key: 'http' | 'console', message: string): void => {
+    const params = { hint: 'use another port' }
+    context.addIssue({ code: 'custom', path: [key, 'address'], message, params })
+  }
   config.listen.forEach(({ address }, index) => {
     if (reaches(config.reinject.address, address)) {
       const message = `${formatAddress(config.reinject.address)} is where listen[${index}] takes mail: mail would go in circles`
@@ -38,16 +42,15 @@ export function separatePlaces(config: Config, context: z.core.$RefinementCtx): 
         params: { hint: 'name the re-entry service of Postfix' },
       })
     }
-    if (reaches(config.http.address, address)) {
-      const message = `${formatAddress(config.http.address)} is where listen[${index}] takes mail`
-      context.addIssue({
-        code: 'custom',
-        path: ['http', 'address'],
-        message,
-        params: { hint: 'use another port' },
-      })
+    for (const key of ['http', 'console'] as const) {
+      const own = config[key]?.address
+      if (own && reaches(own, address))
+        taken(key, `${formatAddress(own)} is where listen[${index}] takes mail`)
     }
   })
+  if (config.console && reaches(config.console.address, config.http.address)) {
+    taken('console', 'the same as http.address')
+  }
   separateFolders(config, context)
 }
 

@@ -1,5 +1,5 @@
-import { formatAddress, type ScannerVersion } from '@ecluse/core'
-import { createReceiver, type Receiver, type ReceiverOptions } from '@ecluse/mail'
+import { formatAddress, type Rules, type ScannerVersion } from '@ecluse/core'
+import { createReceiver, type Receiver, type ReceiverOptions, type Reinjector } from '@ecluse/mail'
 import { tellOf } from './connectionEvents.ts'
 import { listenHttp, type HttpListener } from './http.ts'
 import type { Intake } from './intake.ts'
@@ -27,6 +27,10 @@ export interface Daemon {
    * @throws what `read` threw
    */
   reload(read: ReadOptions): Promise<boolean>
+  /** The rules in force. */
+  rules(): Rules
+  /** The daemon's own way to the next hop, for what leaves the quarantine; ends with it. */
+  readonly gate: Pick<Reinjector, 'deliver'>
   /** Counts an error of ours that showed elsewhere. */
   countInternalError(): void
   /** Takes no new mail, finishes what runs, frees everything. */
@@ -44,7 +48,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { log, receivers: wanted } = options
   const stack = new ReleaseStack()
   try {
-    const { intake, readiness, metrics, reloader } = await openParts(options, stack)
+    const { intake, readiness, metrics, reloader, reinjector } = await openParts(options, stack)
     const onBug = (err: unknown): void => {
       metrics.internalErrors.inc()
       log.error({ err }, 'internal error, HTTP request not answered')
@@ -65,6 +69,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       versions: () => readiness.versions(),
       notReady: () => readiness.notReady(),
       reload: (read) => reloader.reload(read),
+      rules: () => reloader.current.rules,
+      gate: reinjector,
       countInternalError: () => metrics.internalErrors.inc(),
       close: () => stack.release(),
     }

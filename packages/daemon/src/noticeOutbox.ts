@@ -22,12 +22,15 @@ export type NoticeKind = (typeof NOTICE_KINDS)[number]
 const NOTICE_RESULTS = ['sent', 'failed', 'held', 'limited', 'dropped', 'repeated', 'suppressed'] as const
 export type NoticeResult = (typeof NOTICE_RESULTS)[number]
 
+/** Where a recipient may release a message; absent: there is no such place for that address. */
+export type LinkOf = (id: string, recipient: string) => string | undefined
+
 /** What the configuration says of notices. */
 export interface NoticeOptions {
   readonly admin?: string
   readonly senders: boolean
   /** Absent: recipients are told nothing. `time` is `HH:MM`. */
-  readonly recipients?: { readonly time: string }
+  readonly recipients?: { readonly time: string; readonly linkOf?: LinkOf }
   readonly adminRate: number
   readonly bounceBudget: number
   readonly from: string

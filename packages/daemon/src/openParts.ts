@@ -1,5 +1,5 @@
 import type { ConfiguredScanner, Rules, Scanner } from '@ecluse/core'
-import { createReinjector } from '@ecluse/mail'
+import { createReinjector, type Reinjector } from '@ecluse/mail'
 import type { QuarantineStore } from '@ecluse/quarantine'
 import type { ScanAll } from '@ecluse/scanners'
 import { watchExpiry } from './expiry.ts'
@@ -28,6 +28,8 @@ export interface OpenedParts {
   readonly readiness: Readiness
   readonly metrics: Metrics
   readonly reloader: Reloader
+  /** The way to the next hop. */
+  readonly reinjector: Reinjector
 }
 
 /** Everything between listener and next hop; asked once whether it answers. */
@@ -88,7 +90,7 @@ export async function openParts(options: DaemonOptions, stack: ReleaseStack): Pr
   const rules = (): Rules => reloader.current.rules
   if (notifier) openDigests({ hostname, quarantine, rules, notifier, log }, stack)
   await readiness.ask()
-  return { intake, readiness, metrics, reloader }
+  return { intake, readiness, metrics, reloader, reinjector }
 }
 
 function openReadiness(

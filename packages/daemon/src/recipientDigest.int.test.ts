@@ -107,6 +107,18 @@ test('lists what is between two times, for local recipients that want it, newest
   ])
 })
 
+test('gives a link to what the recipient may release, and to nothing else', async () => {
+  const store = createFileStore(await kept())
+  const at = new Date()
+  await store.markReleased('aaaaaaaaaaa2', { at, by: 'root', to: ['b@example.org'], as: 'plain' })
+  const linkOf = (id: string, recipient: string): string => `${id} ${recipient}`
+  const digests = await collectDigests(entriesSince(store, from), rules, { from, to, linkOf })
+  expect(digests.map(({ messages }) => messages.map(({ release }) => release))).toEqual([
+    ['aaaaaaaaaaa3 a@example.org', 'aaaaaaaaaaa2 a@example.org'],
+    [undefined],
+  ])
+})
+
 test.each([
   ['2026-11-24T07:00:00', '07:00', '2026-11-24T07:00:00', '2026-11-25T07:00:00'],
   ['2026-11-24T06:59:59', '07:00', '2026-11-23T07:00:00', '2026-11-24T07:00:00'],

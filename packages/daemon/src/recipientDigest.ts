@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { FilterError, isOwnMailbox, type Rules } from '@ecluse/core'
 import { NOTICE_MESSAGES, type NoticeMessage } from '@ecluse/mail'
-import { isBlocked, type QuarantineEntry, type QuarantineStore } from '@ecluse/quarantine'
+import { isBlocked, selfRelease, type QuarantineEntry, type QuarantineStore } from '@ecluse/quarantine'
 import type { Log } from './log.ts'
+import type { LinkOf } from './noticeOutbox.ts'
 import type { Notifier } from './notify.ts'
 
 /** What lists are made of. */
@@ -48,34 +49,37 @@ const MAX_RECIPIENTS = 20_000
  * policy does not want it.
  *
  * @param entries newest first
- * @param window from: not in it; to: in it
+ * @param of from: not in it; to: in it; linkOf: asked where the recipient may release it
  */
 export async function collectDigests(
   entries: AsyncIterable<QuarantineEntry>,
   rules: Rules,
-  window: { readonly from: Date; readonly to: Date },
+  of: { readonly from: Date; readonly to: Date; readonly linkOf?: LinkOf | undefined },
 ): Promise<RecipientDigest[]> {
   const found = new Map<string, { messages: NoticeMessage[]; more: number }>()
   for await (const entry of entries) {
-    if (entry.storedAt > window.to) continue
-    if (entry.storedAt <= window.from) break
+    if (entry.storedAt > of.to) continue
+    if (entry.storedAt <= of.from) break
     const mailRules = rules.forMail(entry.envelope, [])
-    const told = entry.outcomes.filter(
+    const wanted = entry.outcomes.filter(
       (outcome) =>
         isBlocked(outcome) &&
         isOwnMailbox(outcome.recipient.address, rules.isLocal) &&
         mailRules.policyFor(outcome.recipient.address).notices.includes('recipients'),
     )
-    for (const outcome of told) {
+    for (const outcome of wanted) {
       const { address } = outcome.recipient
-      const of = found.get(address) ?? { messages: [], more: 0 }
+      const told = found.get(address) ?? { messages: [], more: 0 }
       if (!found.has(address) && found.size >= MAX_RECIPIENTS) continue
-      found.set(address, of)
-      if (of.messages.length >= NOTICE_MESSAGES) of.more++
-      else of.messages.push(messageOf(entry, outcome))
+      found.set(address, told)
+      if (told.messages.length >= NOTICE_MESSAGES) told.more++
+      else {
+        const may = of.linkOf && selfRelease(entry, address, rules.isLocal) === 'open'
+        told.messages.push(messageOf(entry, outcome, may ? of.linkOf?.(entry.id, address) : undefined))
+      }
     }
   }
-  return [...found].map(([to, of]) => ({ to, ...of }))
+  return [...found].map(([to, told]) => ({ to, ...told }))
 }
 
 /**
@@ -95,12 +99,17 @@ export async function* entriesSince(
   }
 }
 
-function messageOf(entry: QuarantineEntry, outcome: QuarantineEntry['outcomes'][number]): NoticeMessage {
+function messageOf(
+  entry: QuarantineEntry,
+  outcome: QuarantineEntry['outcomes'][number],
+  release: string | undefined,
+): NoticeMessage {
   const { id, storedAt, envelope, subject, sizeBytes } = entry
   const { recipient, category, destiny } = outcome
   return {
     id,
     kept: id,
+    ...(release !== undefined && { release }),
     date: storedAt,
     mailFrom: envelope.mailFrom,
     ...(subject !== undefined && { subject }),
@@ -123,7 +132,8 @@ async function sendDigests(
 ): Promise<boolean> {
   const { hostname, quarantine, rules, notifier } = parts
   const from = lastDigestTime(new Date(to.getTime() - 1), time)
-  const digests = await collectDigests(entriesSince(quarantine, from), rules(), { from, to })
+  const { linkOf } = notifier.options.recipients ?? {}
+  const digests = await collectDigests(entriesSince(quarantine, from), rules(), { from, to, linkOf })
   const key = hex(`digest ${hostname} ${to.toISOString()}`).slice(0, 32)
   let all = true
   for (const { to: address, messages, more } of digests) {

@@ -192,3 +192,25 @@ test('an address with letters beyond ASCII needs SMTPUTF8', async () => {
   const { smtpUtf8 } = await composeNotice(await noticeSender(), request)
   expect(smtpUtf8).toBe(true)
 })
+
+const LINK = `https://mail.example.org/quarantine/release/OWq7VHtyZuJm?to=${'%C3%A9'.repeat(127)}&key=${'x'.repeat(43)}`
+const toPaul = { kind: 'recipients', to: 'paul@example.org' } as const
+
+test('a list has the link where the recipient may release it himself, whole, in both forms', async () => {
+  const mail = await simpleParser(await compose({ release: `${LINK}&"'<` }, toPaul))
+  expect(mail.text).toContain(`\nRelease:  ${LINK}&"'<\n`)
+  expect(mail.text).toContain('Follow its link')
+  expect(mail.html).toContain(`<a href="${LINK.replaceAll('&', '&amp;')}&amp;&quot;&#39;&lt;">`)
+})
+
+test('a list without links says whom to ask, in both forms', async () => {
+  const { text, html } = await simpleParser(await compose({}, toPaul))
+  const words = 'Do you want one of them? Ask postmaster@example.org, and tell the id.'
+  expect([text, String(html)]).toEqual([expect.stringContaining(words), expect.stringContaining(words)])
+  expect(`${text}${String(html)}`).not.toMatch(/Release|href|link/)
+})
+
+test('a list with as many links as it may have is small', async () => {
+  const messages = Array.from({ length: NOTICE_MESSAGES + 5 }, () => noticeMessage({ release: LINK }))
+  expect((await compose({}, { ...toPaul, messages })).length).toBeLessThan(250_000)
+})

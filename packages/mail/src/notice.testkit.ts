@@ -86,6 +86,8 @@ export async function sampleNotice(
           id: 'a1B2c3D4e5F6',
           mailFrom: 'offers@shop.example',
           subject: 'Offers of the week',
+          release:
+            'https://mail.example.org/quarantine/release/a1B2c3D4e5F6?to=paul%40example.org&key=Zm9yIHRoZSBzYW1wbGUsIG5vIHJlYWwgc2VjcmV0LCAzMg',
           recipients: [{ address: 'paul@example.org', category: 'spam', destiny: 'discard' }],
         }),
       ],

@@ -12,6 +12,8 @@ export interface NoticeMessage {
   readonly id: string
   /** Id in the quarantine; absent: no copy is kept. */
   readonly kept?: string
+  /** A URL of ours where the recipient may release it; absent: there is none. */
+  readonly release?: string
   readonly date: Date
   readonly mailFrom: string
   /** Decoded; absent: it has none. */
@@ -141,12 +143,15 @@ export function noticeValues(
   const shown = messages.slice(0, NOTICE_MESSAGES)
   const left = messages.length - shown.length + more
   const [first] = messages
+  const linked = shown.some(({ release }) => release !== undefined)
   return {
     hostname,
     contact: from,
     to: plainLine(to),
     count: String(messages.length + more),
     more: left === 0 ? '' : String(left),
+    links: linked ? 'links' : '',
+    noLinks: linked ? '' : 'no links',
     viruses: virusText([...new Set(messages.flatMap(({ viruses }) => viruses))]),
     subject: plainLine(first?.subject ?? words.noSubject, MAX_SUBJECT_PART),
     items: shown.map((message) => messageValues(message, words)),
@@ -154,11 +159,13 @@ export function noticeValues(
 }
 
 function messageValues(message: NoticeMessage, words: NoticeWords): TemplateValues {
-  const { id, kept, date, mailFrom, subject, client, queueId, sizeBytes, viruses, recipients } = message
+  const { id, kept, release, date, mailFrom, subject, client, queueId, sizeBytes, viruses, recipients } =
+    message
   const [first] = recipients
   return {
     id,
     kept: kept ?? '',
+    release: release ?? '',
     date: date.toISOString().replace('T', ' ').replace(/\..*$/, ' UTC'),
     from: plainLine(mailFrom),
     subject: plainLine(subject ?? words.noSubject),

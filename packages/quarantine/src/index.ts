@@ -4,6 +4,15 @@ export * from './store.ts'
 export type { Retention } from './retention.ts'
 export { PACKINGS, canPack, type Packing } from './packing.ts'
 export { createFileStore, type FileStoreOptions } from './fileStore.ts'
-export * from './release.ts'
+export {
+  releasePlan,
+  resentFields,
+  withFields,
+  type ReleasePlan,
+  type ReleaseWish,
+  type Resender,
+} from './release.ts'
 export * from './releaseMessage.ts'
 export { spoolKept } from './spooled.ts'
+export * from './releaseSecret.ts'
+export * from './selfRelease.ts'

@@ -31,6 +31,12 @@ export interface Resender {
 }
 
 const DANGEROUS: readonly Category[] = ['virus', 'banned']
+
+/** Whether nobody should get it without an administrator's word. */
+export function isDangerous({ category }: { readonly category: Category }): boolean {
+  return DANGEROUS.includes(category)
+}
+
 // RFC 5321 section 4.5.3.1.3: a path has at most 256 octets.
 const MAX_ADDRESS = 254
 const MAX_RECIPIENTS = 1000
@@ -42,7 +48,7 @@ const MAX_RECIPIENTS = 1000
  */
 export function releasePlan(entry: QuarantineEntry, wish: ReleaseWish = {}): ReleasePlan {
   const { to = [], force = false } = wish
-  const danger = entry.outcomes.find(({ category }) => DANGEROUS.includes(category))
+  const danger = entry.outcomes.find(isDangerous)
   if (danger !== undefined && !force) return refuse(danger.reason, 'use --force to deliver it all the same')
   const bad = to.find((address) => !isAddress(address))
   if (bad !== undefined) return refuse(`${JSON.stringify(bad)}: not an address`, 'user@example.org')
@@ -140,7 +146,8 @@ async function* oneAfterAnother(first: Buffer, message: OutgoingMessage): AsyncG
   yield* message.open() as AsyncIterable<Buffer>
 }
 
-function isAddress(address: string): boolean {
+/** Whether it can be handed over, and is one address to whoever reads it. */
+export function isAddress(address: string): boolean {
   // oxlint-disable-next-line no-control-regex -- refusing them is the purpose
   return address.length <= MAX_ADDRESS && /^[^\x00-\x20\x7f<>,;]+@[^\x00-\x20\x7f<>@,;]+$/.test(address)
 }

@@ -3,8 +3,9 @@ import { armFailpoint } from '../failpoint.ts'
 import { CONFIG_OPTION, configFile, type Command, type Surroundings } from '../command.ts'
 import { watchCrashes, type CrashWatch } from '../crash.ts'
 import { tuneHeap } from '../heap.ts'
-import { loadConfig } from '../loadConfig.ts'
+import { loadConfig, type LoadedConfig } from '../loadConfig.ts'
 import { watchLists } from '../listWatch.ts'
+import { openConfiguredConsole, type OpenedConsole } from '../openConsole.ts'
 import { Reloading, rulesAlone } from '../reload.ts'
 import { describeError } from '../terminal.ts'
 import { daemonOptions } from '../wiring.ts'
@@ -21,13 +22,14 @@ export const serve: Command = {
     const hangups = watchHangups()
     const service = await startService(configFile(args), around)
     if (!service) return 2
-    const { daemon, reloading, log, stopped, crash } = service
+    const { daemon, page, reloading, log, stopped, crash } = service
     hangups.listen(() => reloading.reload())
     const watch = watchLists(reloading)
-    around.out(`ready ${daemon.addresses.join(', ')}\n`)
+    around.out(`ready ${addressesOf(service).join(', ')}\n`)
     service.tellWarnings()
     log.info({ signal: await Promise.race([stopped, crash.happened]) }, 'stopping')
     watch.close()
+    await page?.close()
     await daemon.close()
     log.info({}, 'stopped')
     // Also for one that broke while it stopped for a signal.
@@ -37,6 +39,8 @@ export const serve: Command = {
 
 interface Service {
   readonly daemon: Daemon
+  /** Absent: the configuration has no console. */
+  readonly page?: OpenedConsole
   readonly reloading: Reloading
   readonly log: Log
   /** Gives the signal that shall end it. */
@@ -58,12 +62,13 @@ async function startService(file: string, around: Surroundings): Promise<Service
   const stopped = stopSignal()
   const crash = watchCrashes(log, config.limits.drain)
   tuneHeap()
-  const daemon = await startDaemon(await daemonOptions(loaded, log))
+  const { daemon, page } = await startBoth(loaded, log)
   crash.counted(() => daemon.countInternalError())
-  announce(daemon, log)
+  announce({ daemon, page }, log)
   const lists = rulesAlone(loaded)
   return {
     daemon,
+    ...(page && { page }),
     log,
     stopped,
     crash,
@@ -74,9 +79,29 @@ async function startService(file: string, around: Surroundings): Promise<Service
   }
 }
 
-function announce(daemon: Daemon, log: Log): void {
+/** @throws FilterError as {@link startDaemon}; nothing runs then */
+async function startBoth(loaded: LoadedConfig, log: Log): Promise<Started> {
+  const options = await daemonOptions(loaded, log)
+  const { quarantine } = options
+  const daemon = await startDaemon(options)
+  try {
+    return { daemon, page: await openConfiguredConsole(loaded.config, { daemon, quarantine, log }) }
+  } catch (error) {
+    await daemon.close()
+    throw error
+  }
+}
+
+type Started = { readonly daemon: Daemon; readonly page?: OpenedConsole | undefined }
+
+function addressesOf({ daemon, page }: Started): string[] {
+  return [...daemon.addresses, ...(page ? [page.address] : [])]
+}
+
+function announce(started: Started, log: Log): void {
+  const { daemon } = started
   for (const [scanner, version] of daemon.versions()) log.info({ scanner, ...version }, 'scanner')
-  log.info({ addresses: daemon.addresses, notReady: daemon.notReady() }, 'ready')
+  log.info({ addresses: addressesOf(started), notReady: daemon.notReady() }, 'ready')
 }
 
 /**

@@ -1,0 +1,3 @@
+export { openConsole, type Console, type ConsoleOptions } from './console.ts'
+export type { ConsoleLog } from './desk.ts'
+export { releaseLink } from './releaseLink.ts'
