@@ -6,8 +6,8 @@ import { INDEXED_BYTES } from './postgresKeys.ts'
 const LOCKS = 0x45_43_4c
 
 /** What is done by one process at a time. */
-export const LOCK = { migrate: 1, expire: 2, count: 3 } as const
-export type LockName = keyof typeof LOCK
+const LOCK = { migrate: 1, expire: 2, count: 3 } as const
+type LockName = keyof typeof LOCK
 
 /** Takes it until the end of the transaction. @returns false: somebody else has it */
 export async function tryLock(session: Session, name: LockName): Promise<boolean> {
@@ -80,7 +80,7 @@ const STEPS: readonly (readonly string[])[] = [
   ],
 ]
 /** The version that this program reads and writes. */
-export const VERSION = STEPS.length
+const VERSION = STEPS.length
 
 /**
  * Makes the tables, or brings those of an older version to ours; does nothing where they are ours. Who comes at the same
