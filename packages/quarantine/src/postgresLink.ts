@@ -99,31 +99,43 @@ export function openPostgres(options: PostgresOptions): Postgres {
   const pool = new Pool(poolOptions(options))
   // The pool says which idle connections were lost: it has thrown them away by then.
   pool.on('error', () => undefined)
-  const closing = new AbortController()
+  // Not one signal for all: it would have as many listeners as messages wait.
+  const running = new Set<AbortController>()
   let closed: Promise<void> | undefined
   return {
     where,
     async transaction({ run, signal }) {
-      const signals = signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal])
-      const lent = await lend(pool, { where, timeoutMs: options.timeoutMs }, signals)
+      const stop = new AbortController()
+      const onAbort = (): void => stop.abort()
+      signal?.addEventListener('abort', onAbort)
+      if (signal?.aborted || closed) stop.abort()
+      running.add(stop)
       try {
-        await lent.command(beginning(options.timeoutMs))
-        const result = await run(lent.session)
-        // A transaction in which something failed answers ROLLBACK to COMMIT, and that is no error.
-        if ((await lent.command('commit')) !== 'COMMIT') throw rolledBack(where)
-        return result
-      } catch (err) {
-        await lent.undo()
-        throw err
+        return await transact(run, await lend(pool, { where, timeoutMs: options.timeoutMs }, stop.signal))
       } finally {
-        lent.giveBack()
+        running.delete(stop)
+        signal?.removeEventListener('abort', onAbort)
       }
     },
     close() {
-      closing.abort()
+      for (const stop of running) stop.abort()
       closed ??= pool.end().catch(() => undefined)
       return closed
     },
+  }
+}
+
+async function transact<T>(run: Work<T>['run'], lent: Lent): Promise<T> {
+  try {
+    await lent.begin()
+    const result = await run(lent.session)
+    await lent.commit()
+    return result
+  } catch (err) {
+    await lent.undo()
+    throw err
+  } finally {
+    lent.giveBack()
   }
 }
 
@@ -187,8 +199,9 @@ function rolledBack(where: string): FilterError {
 
 interface Lent {
   readonly session: Session
-  /** Runs what is ours alone. @returns the tag of its last answer */
-  command(text: string): Promise<string>
+  begin(): Promise<void>
+  /** Resolves when it is durable. */
+  commit(): Promise<void>
   /** Rolls back; what cannot be rolled back is cut off. Never rejects. */
   undo(): Promise<void>
   giveBack(): void
@@ -229,7 +242,11 @@ async function lend(pool: Pool, facts: LinkFacts, signal: AbortSignal): Promise<
         (await ask<Row>(text, values)).rows,
       change: async (text, values) => (await ask(text, values)).rowCount ?? 0,
     },
-    command: async (text) => (await ask(text)).command,
+    begin: async () => void (await ask(beginning(facts.timeoutMs))),
+    async commit() {
+      // A transaction in which something failed answers ROLLBACK to COMMIT, and that is no error.
+      if ((await ask('commit')).command !== 'COMMIT') throw rolledBack(facts.where)
+    },
     async undo() {
       if (broken) return
       try {
