@@ -117,10 +117,11 @@ export async function checkVersion(session: Session): Promise<void> {
 
 /** 0: there are no tables. */
 async function versionOf(session: Session): Promise<number> {
-  const [there] = await session.query<{ found: boolean }>(
-    `select to_regclass('ecluse_schema') is not null as found`,
+  // Not to_regclass: it may go by what the connection remembers of before it waited for the lock.
+  const [there] = await session.query(
+    `select from pg_catalog.pg_class where relname = 'ecluse_schema' and pg_catalog.pg_table_is_visible(oid)`,
   )
-  if (there?.found !== true) return 0
+  if (there === undefined) return 0
   const [row] = await session.query<{ version: number }>('select max(version) as version from ecluse_schema')
   return row?.version ?? 0
 }
