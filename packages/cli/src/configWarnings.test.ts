@@ -42,6 +42,26 @@ describe('of the whole', () => {
       '1:15: localDomains: empty: no recipient gets spam headers or the subject tag (name the domains that you receive mail for)',
     ],
     [
+      `${LOCAL}${CLAMD}quarantine: { keep: 30d, url: 'postgres://u@db/q?sslmode=verify-full' }\n`,
+      '3:31: quarantine.url: has no use with store: files (remove it)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { store: postgres, keep: 30d, directory: /srv, url: postgres://u@127.0.0.1/q }\n`,
+      '3:54: quarantine.directory: has no use with store: postgres (remove it)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { store: postgres, keep: 30d, compress: gzip, url: 'postgres://u@[::1]/q' }\n`,
+      '3:53: quarantine.compress: has no use with store: postgres (remove it)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { store: postgres, keep: 30d, url: postgres://u@db.example.org/q }\n`,
+      '3:48: quarantine.url: has no TLS: who is in between reads the mail that is kept (write ?sslmode=verify-full behind the database)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { store: postgres, keep: 30d, url: postgres://u@db/q?sslmode=require }\n`,
+      '3:48: quarantine.url: with sslmode=require anybody may pretend to be the server (write ?sslmode=verify-full behind the database)',
+    ],
+    [
       `${ORDINARY}notices: { admin: root@example.com }\n`,
       '4:19: notices.admin: is not in localDomains: subjects and addresses of your mail go there (use an address of your own)',
     ],

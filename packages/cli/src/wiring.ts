@@ -14,6 +14,7 @@ import { loadNoticeTemplates, type ReceiverOptions, type ReinjectOptions } from 
 import { canPack, type Retention } from '@ecluse/quarantine'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
+import { postgresOptions } from './postgresWiring.ts'
 import { openQuarantine } from './quarantineStore.ts'
 import { redisOptions } from './redisWiring.ts'
 
@@ -109,6 +110,7 @@ async function noticeOptions({ notices, hostname }: Config): Promise<NoticeOptio
 
 async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject' | 'redis'>> {
   checkPacking(config.quarantine)
+  await postgresOptions(config.quarantine, readConfigured)
   const redis = await redisOptions(config, readConfigured)
   return {
     ...(redis && { redis: { ...redis, ledger: config.ledger.shared } }),
@@ -122,7 +124,7 @@ async function quarantineOptions(
 ): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry'>> {
   const retention = retentionOf(kept)
   return {
-    quarantine: await openQuarantine(kept),
+    quarantine: await openQuarantine(kept, readConfigured),
     ...(retention && { expiry: { retention, intervalMs: EXPIRY_INTERVAL_MS } }),
   }
 }
