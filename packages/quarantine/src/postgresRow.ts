@@ -36,7 +36,7 @@ export function itemFrom(row: ItemRow): QuarantineItem {
   } catch (cause) {
     throw new FilterError('E_QUARANTINE', `${id}: its row is damaged`, {
       cause,
-      hint: 'make it anew: `ecluse quarantine rebuild-index`',
+      hint: 'delete it, or restore the database',
     })
   }
 }
