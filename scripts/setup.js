@@ -25,6 +25,7 @@ const services = {
   haproxy: 'haproxy',
   // Its strict parser reads the notices.
   python3: 'python3',
+  postgres: 'postgresql',
 }
 
 class SetupError extends Error {
@@ -91,8 +92,15 @@ function install() {
   say(`installed with ${packageManager} in ${((performance.now() - started) / 1000).toFixed(1)} s`)
 }
 
+/** Debian keeps the programs of each PostgreSQL apart from PATH. */
+function postgresFolders() {
+  const versions = '/usr/lib/postgresql'
+  return existsSync(versions) ? readdirSync(versions).map((version) => join(versions, version, 'bin')) : []
+}
+
 function find(program) {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/usr/local/sbin', '/sbin']
+  const system = ['/usr/sbin', '/usr/local/sbin', '/sbin', ...postgresFolders()]
+  const folders = [...(process.env.PATH ?? '').split(':'), ...system]
   return folders.some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK)

@@ -5,6 +5,7 @@ import { listWarnings } from './listWarnings.ts'
 import { noticeWarnings } from './noticeWarnings.ts'
 import { proxyWarnings } from './proxyWarnings.ts'
 import { policyWarnings } from './policyWarnings.ts'
+import { quarantineWarnings } from './quarantineWarnings.ts'
 import { ruleWarnings, type RuleFacts } from './ruleWarnings.ts'
 import { firstOf, type Warning } from './warning.ts'
 import type { YamlFile } from './yamlFile.ts'
@@ -18,6 +19,7 @@ export function configWarnings(facts: RuleFacts, file: YamlFile): FilterError[] 
     ...policyWarnings(config),
     ...noticeWarnings(config),
     ...consoleWarnings(config),
+    ...quarantineWarnings(config),
     ...ruleWarnings(facts),
     ...firstOf(listWarnings(config, files), OF_ALL_LISTS),
     ...listenWarnings(config),

@@ -15,6 +15,7 @@ import { canPack, type Retention } from '@ecluse/quarantine'
 import { SCANNER_KINDS, queued } from '@ecluse/scanners'
 import type { LoadedConfig } from './loadConfig.ts'
 import { contactOf, linkMaker } from './openConsole.ts'
+import { postgresOptions } from './postgresWiring.ts'
 import { openQuarantine } from './quarantineStore.ts'
 import { redisOptions } from './redisWiring.ts'
 
@@ -114,6 +115,7 @@ async function noticeOptions(config: Config): Promise<NoticeOptions> {
 
 async function connections(config: Config): Promise<Pick<DaemonOptions, 'receivers' | 'reinject' | 'redis'>> {
   checkPacking(config.quarantine)
+  await postgresOptions(config.quarantine, readConfigured)
   const redis = await redisOptions(config, readConfigured)
   return {
     ...(redis && { redis: { ...redis, ledger: config.ledger.shared } }),
@@ -127,7 +129,7 @@ async function quarantineOptions(
 ): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry' | 'rescan'>> {
   const retention = retentionOf(kept)
   return {
-    quarantine: await openQuarantine(kept),
+    quarantine: await openQuarantine(kept, readConfigured),
     ...(retention && { expiry: { retention, intervalMs: EXPIRY_INTERVAL_MS } }),
     ...(kept.rescan === 'unchecked' && { rescan: { intervalMs: RESCAN_INTERVAL_MS } }),
   }

@@ -23,7 +23,7 @@ import {
 import { cacheSection } from './configCache.ts'
 import { consoleSection, linksHaveASecret, type ConsoleConfig } from './configConsole.ts'
 import { noticesSection, type NoticesConfig } from './configNotices.ts'
-import { quarantineSection, type KeepTimes } from './configQuarantine.ts'
+import { quarantineSection, type KeepTimes, type QUARANTINE_STORES } from './configQuarantine.ts'
 import { redisSection, type RedisConfig } from './configRedis.ts'
 import { policyList, senderList } from './configLists.ts'
 import { policySection } from './configPolicy.ts'
@@ -159,6 +159,13 @@ export interface ScannerConfig {
 
 /** Where copies are kept. */
 export interface QuarantineConfig {
+  readonly store: (typeof QUARANTINE_STORES)[number]
+  /** For {@link parsePostgresUrl}; there where `store` is `postgres`. */
+  readonly url?: string
+  /** Of PostgreSQL at most. */
+  readonly connections: number
+  /** Milliseconds. */
+  readonly timeout: number
   readonly directory: string
   /** Absent: everything for ever. */
   readonly keep?: KeepTimes

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { choice, duration, path, secret, section, size } from './schema.ts'
+import { parsePostgresUrl } from './postgresUrl.ts'
+import { choice, count, duration, path, secret, section, size } from './schema.ts'
 import { CATEGORIES, type Category } from './verdict.ts'
 
 /** Milliseconds for each category; one that is absent is kept for ever. */
@@ -8,7 +9,16 @@ export type KeepTimes = Readonly<Partial<Record<Category, number>>>
 /** `quarantine`. */
 export function quarantineSection() {
   return section('Where copies are kept.', {
-    directory: path('Folder of the copies, for our user alone.').prefault('/var/lib/ecluse/quarantine'),
+    store: choice('What copies are kept in; postgres is for several machines.', QUARANTINE_STORES).prefault(
+      'files',
+    ),
+    url: postgresUrl().exactOptional(),
+    connections: count('Connections to PostgreSQL at most.', { min: 1, max: 100 }).prefault(8),
+    timeout: duration('How long one answer of PostgreSQL is waited for; then the mail is deferred.', {
+      min: '100ms',
+      max: '60s',
+    }).prefault('10s'),
+    directory: path('Folder of the copies, for our user alone.').prefault(QUARANTINE_DIRECTORY),
     keep: keepTimes().exactOptional(),
     maxSize: size(
       'How much is kept at most: beyond it, what nobody waits for goes first, then the oldest spam, then the oldest.',
@@ -29,6 +39,27 @@ export function quarantineSection() {
     )
       .min(32, { error: 'expected at least 32 characters' })
       .exactOptional(),
+  }).superRefine(({ store, url }, context) => {
+    if (store !== 'postgres' || url !== undefined) return
+    const params = {
+      hint: 'write url: postgres://user:password@host/database, or file:PATH of a file with it',
+    }
+    context.addIssue({ code: 'custom', path: ['store'], message: 'postgres needs url', params })
+  })
+}
+
+/** What copies can be kept in. */
+export const QUARANTINE_STORES = ['files', 'postgres'] as const
+
+/** Where files are kept unless the configuration says another folder. */
+export const QUARANTINE_DIRECTORY = '/var/lib/ecluse/quarantine'
+
+function postgresUrl() {
+  return secret(
+    'Where PostgreSQL is: postgres://user:password@host:port/database, with ?sslmode=verify-full for TLS.',
+  ).superRefine((url, context) => {
+    const read = parsePostgresUrl(url)
+    if (typeof read === 'string') context.addIssue({ code: 'custom', message: read })
   })
 }
 

@@ -1,8 +1,7 @@
 import { constants } from 'node:fs'
 import { link, open, readFile, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
-import { FilterError } from '@ecluse/core'
-import { formatEvent, MAX_EVENTS, readEvent, type QuarantineEvent } from './events.ts'
+import { formatEvent, MAX_EVENTS, readEvent, tooManyEvents, type QuarantineEvent } from './events.ts'
 import type { Folders } from './folders.ts'
 import { codeOf } from './storeError.ts'
 
@@ -77,9 +76,7 @@ async function giveNumber(folders: Folders, id: string, temp: string): Promise<v
       if (codeOf(err) !== 'EEXIST') throw err
     }
   }
-  throw new FilterError('E_QUARANTINE', `${id}: was released and deleted too often`, {
-    hint: `${MAX_EVENTS} times at most`,
-  })
+  throw tooManyEvents(id)
 }
 
 /** Removes what happened to a message that is gone. */

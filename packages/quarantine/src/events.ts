@@ -1,3 +1,4 @@
+import { FilterError } from '@ecluse/core'
 import { RELEASE_FORMS, type QuarantineEntry, type QuarantineOutcome, type Release } from './record.ts'
 
 /** What happened to a message after it was stored, one file each: the message itself is never written again. */
@@ -8,6 +9,13 @@ export type QuarantineEvent =
 
 /** Most events of one message; a thousand releases of it are none that somebody needs. */
 export const MAX_EVENTS = 999
+
+/** A message of {@link MAX_EVENTS} has had enough. */
+export function tooManyEvents(id: string): FilterError {
+  return new FilterError('E_QUARANTINE', `${id}: was released and deleted too often`, {
+    hint: `${MAX_EVENTS} times at most`,
+  })
+}
 
 /** One line of JSON. */
 export function formatEvent(event: QuarantineEvent): string {

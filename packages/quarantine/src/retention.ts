@@ -28,7 +28,7 @@ export function isOverdue({ category, storedAtMs }: Perishable, { keepMs }: Rete
  * waits for any more; then spam, which is most of it and least missed; then the rest, where the mistakes of filters and
  * the proofs are.
  */
-function sacrificeRank({ category, settled }: Perishable): 0 | 1 | 2 {
+export function sacrificeRank({ category, settled }: Pick<Perishable, 'category' | 'settled'>): 0 | 1 | 2 {
   if (settled) return 0
   return category === 'spam' || category === 'spammy' ? 1 : 2
 }

@@ -8,7 +8,7 @@ import { QUARANTINE_OPTIONS } from '../quarantine/options.ts'
 import type { QuarantineSetup } from '../quarantine/task.ts'
 import { openQuarantine } from '../quarantineStore.ts'
 import { describeError } from '../terminal.ts'
-import { configuredScanners, reinjectOptions, retentionOf } from '../wiring.ts'
+import { configuredScanners, readConfigured, reinjectOptions, retentionOf } from '../wiring.ts'
 
 /** `quarantine`. */
 export const quarantine: Command = {
@@ -63,7 +63,7 @@ async function configure(file: string, around: Surroundings): Promise<Quarantine
   const gate = await reinjectOptions(reinject, hostname)
   const retention = retentionOf(kept)
   return {
-    store: await openQuarantine(kept),
+    store: await openQuarantine(kept, readConfigured),
     hostname,
     ...(retention && { retention }),
     openGate: () => createReinjector(gate),

@@ -14,6 +14,7 @@ import { startDaemon, type Daemon, type Log, type MessageRecord } from '@ecluse/
 import { samples, type Sample, type SampleRecipient } from '@ecluse/fixtures/samples'
 import { createReinjector, type Reinjector } from '@ecluse/mail'
 import { SCANNER_KINDS } from '@ecluse/scanners'
+import { quarantinePlace } from '../quarantineStore.ts'
 import { daemonOptions } from '../wiring.ts'
 import { findRedis } from './redis.ts'
 import { demoScanner, findScanners } from './scanners.ts'
@@ -237,7 +238,7 @@ function whereItWent(
     return { goesTo: marked ? 'delivered, marked' : 'delivered', where: arrival?.file ?? '' }
   }
   if (record?.quarantineId !== undefined) {
-    return { goesTo: 'kept', where: `${config.quarantine.directory}, ID ${record.quarantineId}` }
+    return { goesTo: 'kept', where: `${quarantinePlace(config.quarantine)}, ID ${record.quarantineId}` }
   }
   return told?.outcome === 'rejected'
     ? { goesTo: 'refused', where: 'refused by the next hop' }

@@ -1,17 +1,20 @@
 import { constants } from 'node:fs'
 import { access, stat, statfs } from 'node:fs/promises'
 import type { Config } from '@ecluse/core'
+import { checkPostgres } from './checkPostgres.ts'
 import { warn, well, wrong, type Diagnosis } from './report.ts'
 
 /** Room for this many messages of the greatest size is little. */
 const FEW_MESSAGES = 4
 
-/** Looks at the folders of quarantine, spool and ledger, and changes nothing in them. Never rejects. */
+/** Looks at the quarantine, and at the folders of spool and ledger, and changes nothing in them. Never rejects. */
 export async function checkPlaces(config: Config): Promise<Diagnosis[]> {
   const { quarantine, spool, ledger, limits } = config
   const least = FEW_MESSAGES * limits.messageSize
   return [
-    ...(await checkFolder('quarantine', quarantine.directory, least)),
+    ...(quarantine.store === 'postgres'
+      ? await checkPostgres(quarantine)
+      : await checkFolder('quarantine', quarantine.directory, least)),
     ...(await checkFolder('spool', spool.directory, least)),
     ...(await checkFolder('ledger', ledger.directory, least)),
   ]
