@@ -7,6 +7,7 @@ import { cacheRows } from './cache.js'
 import { measureMemory } from './memory.js'
 import { measurePostfix } from './postfix.js'
 import { measureSlowClients } from './slowClients.js'
+import { quarantineRows } from './quarantine.js'
 import { ruleRows } from './rules.js'
 import {
   loadThrough,
@@ -178,5 +179,6 @@ export const rows = [
     measure: measureSlowClients,
   },
   ...cacheRows,
+  ...quarantineRows,
   ...ruleRows,
 ]
