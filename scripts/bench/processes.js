@@ -139,6 +139,7 @@ const workers = {
   scan: new URL('./scan.js', import.meta.url),
   slow: new URL('./slow.js', import.meta.url),
   rules: new URL('./rulesWork.js', import.meta.url),
+  quarantine: new URL('./quarantineWork.js', import.meta.url),
 }
 
 /** Runs a worker, by its name above, in its own process, with `options`; resolves with what it answers. */

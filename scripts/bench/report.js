@@ -64,13 +64,14 @@ function medianOf(rounds, key, digits) {
 function rawLine(row, { name, rounds, memoryMB, idleMB, failure }) {
   if (failure !== undefined) return [row.name, name, '–', '–', '–', '–', `not measured: ${failure}`]
   if (rounds === undefined) {
-    return [row.name, name, '–', '–', '–', '–', `${figure(memoryMB, 'MB')}, ${figure(idleMB, 'MB')} idle`]
+    const idle = idleMB === undefined ? '' : `, ${figure(idleMB, 'MB')} idle`
+    return [row.name, name, '–', '–', '–', '–', `${figure(memoryMB, 'MB')}${idle}`]
   }
   const rates = rounds.map(({ perSecond }) => perSecond)
   const digits = median(rates) < 100 ? 1 : 0
   const spread = `${number(Math.min(...rates), digits)} – ${number(Math.max(...rates), digits)}`
   const cells = [medianOf(rounds, 'perSecond', digits), spread, medianOf(rounds, 'p50Ms', 2)]
-  return [row.name, name, ...cells, medianOf(rounds, 'cpuMs', 2), '–']
+  return [row.name, name, ...cells, medianOf(rounds, 'cpuMs', 2), figure(memoryMB, 'MB')]
 }
 
 function raw(outcomes) {

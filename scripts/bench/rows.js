@@ -8,6 +8,7 @@ import { herdRows } from './herd.js'
 import { measureMemory } from './memory.js'
 import { measurePostfix } from './postfix.js'
 import { measureSlowClients } from './slowClients.js'
+import { quarantineRows } from './quarantine.js'
 import { ruleRows } from './rules.js'
 import {
   loadThrough,
@@ -180,5 +181,6 @@ export const rows = [
   },
   ...cacheRows,
   ...herdRows,
+  ...quarantineRows,
   ...ruleRows,
 ]

@@ -43,6 +43,7 @@ export function useQuarantine(): void {
     await kept.store.prepare()
   })
   afterEach(async () => {
+    await kept.store.close()
     await rm(kept.directory, { recursive: true, force: true })
   })
 }

@@ -74,6 +74,7 @@ async function keep(
   }
   const store = createFileStore(folder)
   await store.put(quarantineRecord(context, decisions), message, AbortSignal.timeout(60_000))
+  await store.close()
 }
 
 async function kept(): Promise<string> {

@@ -20,6 +20,8 @@ const SHARDS_AT_ONCE = 4
 const READ_AT_ONCE = 8
 /** Written to the index together. */
 const WRITE_AT_ONCE = 256
+/** A line waits no longer for others. */
+const WRITE_AFTER_MS = 1000
 /** Lines of no use that an index may have at least. */
 const SPARE_LINES = 1000
 
@@ -37,15 +39,23 @@ export interface Catalogue {
   walk(walk: Walk): Promise<void>
   /** Goes through one. */
   walkShard(shard: string, walk: Walk): Promise<void>
-  /** Adds what was just stored, or changed. Never rejects: what is not added is found by its name. */
-  add(entry: QuarantineEntry, about: { readonly events: number; readonly fileBytes: number }): Promise<void>
+  /**
+   * Adds what was just stored, or changed: soon, and with others, since a write of its own for each makes a fifth less of
+   * them durable in the same time. What is not added is found by its name.
+   */
+  add(entry: QuarantineEntry, about: { readonly events: number; readonly fileBytes: number }): void
   /** Makes the index of a shard anew where most of it is of no use. */
   tidy(shard: string): Promise<void>
+  /** Adds what waits. */
+  close(): Promise<void>
 }
 
 /** The catalogue of a file store. */
 export function createCatalogue(folders: Folders): Catalogue {
+  const waiting = createWaiting(folders)
+
   async function walkShard(shard: string, { show, onDamaged }: Walk): Promise<void> {
+    await waiting.write()
     // The names first: what comes after them is not among those that the index seems to have lost.
     const names = await folders.names(shard)
     if (names === undefined || names.files.size === 0) return
@@ -70,15 +80,56 @@ export function createCatalogue(folders: Folders): Catalogue {
       }
       await Promise.all(Array.from({ length: SHARDS_AT_ONCE }, lane))
     },
-    async add(entry, about) {
+    add(entry, about) {
       const { bytes } = indexLine(itemOf(entry), about)
-      if (bytes !== undefined) await append(folders, entry.id, [bytes])
+      if (bytes !== undefined) waiting.add(entry.id, bytes)
     },
     async tidy(shard) {
       const names = await folders.names(shard)
       if (names === undefined) return
       await tidy(folders, shard, names.files)
     },
+    close: () => waiting.write(),
+  }
+}
+
+/** Lines that wait for others of their shards. */
+function createWaiting(folders: Folders): {
+  add(id: string, line: Buffer): void
+  /** Writes them all; fulfilled when they are written. Never rejects. */
+  write(): Promise<void>
+} {
+  let lines = new Map<string, Buffer[]>()
+  let count = 0
+  let timer: NodeJS.Timeout | undefined
+  let writing: Promise<void> = Promise.resolve()
+
+  const writeAfter = async (before: Promise<void>, shards: ReadonlyMap<string, Buffer[]>): Promise<void> => {
+    await before
+    for (const [shard, of] of shards) await append(folders, shard, of)
+  }
+  const write = async (): Promise<void> => {
+    clearTimeout(timer)
+    timer = undefined
+    if (count > 0) {
+      writing = writeAfter(writing, lines)
+      lines = new Map()
+      count = 0
+    }
+    await writing
+  }
+  return {
+    add(id, line) {
+      const shard = id.slice(0, 1)
+      const of = lines.get(shard) ?? []
+      of.push(line)
+      lines.set(shard, of)
+      count++
+      if (count >= WRITE_AT_ONCE) void write()
+      // Nobody needs it so much that a process would have to live on.
+      else timer ??= setTimeout(() => void write(), WRITE_AFTER_MS).unref()
+    },
+    write,
   }
 }
 

@@ -21,6 +21,7 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
+  await store.close()
   await rm(directory, { recursive: true, force: true })
 })
 
@@ -49,8 +50,16 @@ const ids = async (filter?: QuarantineFilter, page?: QuarantinePage): Promise<st
   (await items(filter, page)).map(({ id }) => id)
 const numbers = (...values: number[]): string[] => values.map(idOf)
 const indexOfA = (): string => join(directory, 'index/A.1')
+/** The index as it is once nothing waits to be added to it. */
+async function bytesOfA(): Promise<Buffer> {
+  await store.close()
+  return await readFile(indexOfA())
+}
 const linesOfA = async (): Promise<string[]> =>
-  (await readFile(indexOfA(), 'latin1')).split('\n').filter((line) => line !== '')
+  (await bytesOfA())
+    .toString('latin1')
+    .split('\n')
+    .filter((line) => line !== '')
 
 test.each<[QuarantineFilter, QuarantinePage, number[]]>([
   [{}, {}, [5, 4, 3, 2, 1]],
@@ -100,9 +109,9 @@ test('shows the same when the index is deleted, and has it again', async () => {
 
 test('shows the same when the index is torn at any byte, and what another process adds then', async () => {
   for (let number = 1; number <= 2; number++) await keep(number)
-  const whole = await readFile(indexOfA())
+  const whole = await bytesOfA()
   await keep(3)
-  const added = (await readFile(indexOfA())).subarray(whole.length)
+  const added = (await bytesOfA()).subarray(whole.length)
   const before = await items()
   for (let at = 0; at <= whole.length; at++) {
     await writeFile(indexOfA(), Buffer.concat([whole.subarray(0, at), added]))
@@ -120,7 +129,7 @@ test.each([
 ])('shows the same when the index has %s', async (_, spoil) => {
   for (let number = 1; number <= 3; number++) await keep(number)
   const before = await items()
-  await writeFile(indexOfA(), spoil(await readFile(indexOfA())))
+  await writeFile(indexOfA(), spoil(await bytesOfA()))
   expect(await items()).toEqual(before)
 })
 
@@ -285,6 +294,17 @@ test('does what one process is enough for, and lets go of it however it ends', a
   expect(await readdir(join(directory, 'tmp'))).toEqual([])
 })
 
+test('adds to the index by itself, with others, and what waits when it is closed', async () => {
+  for (let number = 1; number <= 300; number++) await keep(number)
+  // As many as are written together do not wait for the end.
+  while (!(await readFile(indexOfA(), 'latin1').catch(() => '')).includes(idOf(256))) {
+    await new Promise((resolve) => void setImmediate(resolve))
+  }
+  await store.close()
+  expect(await readFile(indexOfA(), 'latin1')).toContain(idOf(300))
+  expect(await linesOfA()).toHaveLength(300)
+}, 60_000)
+
 test('makes the index small again once most of it is of no use', async () => {
   await keep(1)
   const [line = ''] = await linesOfA()
@@ -296,12 +316,14 @@ test('makes the index small again once most of it is of no use', async () => {
 
 test.each(['gzip'] as const)('keeps messages compressed: %s', async (compress) => {
   await keep(1)
+  await store.close()
   store = createFileStore(directory, { compress })
   const text = `${MAIL}${'the same again\r\n'.repeat(10_000)}`
   const id = idOf(2)
   for (const stream of [false, true]) await store.put(record({ id }), message(text, { id, stream }), never)
   expect(await readdir(join(directory, 'A'))).toEqual(expect.arrayContaining([`spam-${id}.eml.gz`]))
   // Read by a store that does not compress, and without the index.
+  await store.close()
   await rm(join(directory, 'index'), { recursive: true })
   store = createFileStore(directory)
   expect((await ids()).sort()).toEqual(numbers(1, 2))

@@ -38,6 +38,7 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
+  await store.close()
   await rm(join(directory, '..'), { recursive: true, force: true })
 })
 

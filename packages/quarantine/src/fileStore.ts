@@ -80,7 +80,7 @@ export function createFileStore(
       return await withLock(path, work)
     },
     rebuild: (onDamaged) => within(cannotList, () => rebuild(parts, onDamaged)),
-    close: () => Promise.resolve(),
+    close: () => parts.catalogue.close(),
   }
 }
 
@@ -119,8 +119,7 @@ async function put(
   failpoint('K12-quarantine-renamed')
   await folders.sync(id)
   const fields = readFields(written.fields)
-  if (typeof fields !== 'number')
-    await catalogue.add(fields.entry, { events: 0, fileBytes: written.fileBytes })
+  if (typeof fields !== 'number') catalogue.add(fields.entry, { events: 0, fileBytes: written.fileBytes })
 }
 
 /** A message with what has happened to it. */
@@ -153,7 +152,7 @@ async function change(parts: FileStoreParts, id: string, event: QuarantineEvent)
   await find(parts, id)
   await addEvent(parts.folders, id, event)
   const { entry, events, file } = await find(parts, id)
-  await parts.catalogue.add(entry, { events, fileBytes: file.sizeBytes })
+  parts.catalogue.add(entry, { events, fileBytes: file.sizeBytes })
   return entry
 }
 

@@ -137,7 +137,10 @@ export interface QuarantineStore {
   alone<T>(name: 'rescan', work: () => Promise<T>): Promise<T | undefined>
   /** Makes what the store keeps for speed anew, from the messages themselves. Never needed, and always harmless. */
   rebuild(onDamaged?: (error: unknown) => void): Promise<QuarantineUsage>
-  /** Ends its connections, if it has any; what comes afterwards may fail. Never rejects; a second call does nothing. */
+  /**
+   * Writes what it has put off for speed, and ends its connections, if it has any; what comes afterwards may fail. Never
+   * rejects; a second call does nothing.
+   */
   close(): Promise<void>
 }
 
