@@ -72,6 +72,7 @@ export async function explainJudgement(judged: Judged): Promise<Explanation> {
 
 function messageOf(file: string, { message, form, lineEnds }: FileMessage): Explanation['message'] {
   const subject = headerSubject(message.header)
+  const content = message.content?.()
   return {
     file,
     form,
@@ -79,6 +80,7 @@ function messageOf(file: string, { message, form, lineEnds }: FileMessage): Expl
     id: message.id,
     size: message.sizeBytes,
     digest: message.digest,
+    ...(content && { contentDigest: content.digest }),
     ...(subject !== undefined && { subject }),
   }
 }

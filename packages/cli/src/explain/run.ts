@@ -27,7 +27,11 @@ export async function explainMessage(
   const { config } = loaded
   const directory = await mkdtemp(join(tmpdir(), 'ecluse-explain-'))
   try {
-    const writer = createSpool({ directory, memoryBytes: config.spool.memoryBytes }).create()
+    const writer = createSpool({
+      directory,
+      memoryBytes: config.spool.memoryBytes,
+      wantsContent: () => true,
+    }).create()
     const limits = { writer, limitBytes: config.limits.messageSize }
     const from = await readMessageFile(request.file, limits, signal)
     try {

@@ -28,7 +28,7 @@ export function explanationText(explanation: Explanation): string {
 }
 
 function messageText({ message, envelope, direction, originating, sender }: Explanation): string[] {
-  const { file, form, lineEnds, size, digest, id, subject } = message
+  const { file, form, lineEnds, size, digest, contentDigest, id, subject } = message
   const forms = { message: '', mbox: ', "From " line dropped', quarantine: ', a file of the quarantine' }
   const ends = lineEnds === 'lf' ? ', LF read as CRLF' : ''
   return [
@@ -37,6 +37,7 @@ function messageText({ message, envelope, direction, originating, sender }: Expl
     row('subject', subject === undefined ? 'none' : quoted(subject)),
     row('id', `${shown(id)}${form === 'quarantine' ? '' : ' (of this explanation only)'}`),
     row('digest', digest),
+    ...(contentDigest === undefined ? [] : [row('content', `${contentDigest} (for ecluse cache purge)`)]),
     ...envelopeText(envelope),
     row('direction', direction),
     row(
