@@ -1,4 +1,5 @@
 import {
+  failpoint,
   isComplete,
   type ConfiguredScanner,
   type LoadedSignatures,
@@ -247,6 +248,7 @@ class Search {
     if (now?.state !== loaded.state) return land('again')
     // Before it has loaded what is there, clean is what the old signatures say; a find is one.
     if (!loaded.isCertain && !isInfected(verdict)) return land('failed')
+    failpoint('K10-verdict-remembered')
     cache.remember(place, verdict, configured.concerns.includes('spam') ? 'spam' : 'virus')
     land({ value: { verdict, trace: dependsOnTrace(verdict) ? place.trace() : undefined } })
   }
