@@ -2,6 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/
 import {
   describeWith,
   EICAR,
+  runEcluse,
   startClamd,
   startEcluse,
   startRedis,
@@ -104,6 +105,17 @@ describeWith(
     await clamd.addSignature('Test.Gondola', 'a gondola')
     expect(said(await send(second, 'a gondola'))).toBe('virus')
     expect(said(await send(first, 'a gondola'))).toMatch(/^virus/)
+  })
+
+  test('the digest in the log is the one that cache purge takes', async () => {
+    const first = await instance()
+    const { contentDigest } = await send(first, 'At noon?')
+    await send(first, 'At one?')
+    await untilStored(first, 2)
+    expect(contentDigest).toMatch(/^[0-9a-f]{64}$/)
+    const purge = ['cache', 'purge', '--digest', String(contentDigest), '--config', first.configFile]
+    expect((await runEcluse(purge)).stdout).toMatch(/^1 verdicts removed /)
+    expect(await onVerdicts('')).toBe(1)
   })
 
   test.each([

@@ -12,6 +12,7 @@ export const FAILPOINTS = [
   'K7-scanner-connecting',
   'K8-scanner-reading',
   'K9-verdict-known',
+  'K10-verdict-remembered',
   'K11-quarantine-written',
   'K12-quarantine-renamed',
   'K13-envelope-answered',

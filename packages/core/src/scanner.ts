@@ -174,6 +174,8 @@ export type ScanResult = {
   readonly elapsedMs: number
   /** So long it waited in vain for the scan of another copy, before this one; absent: not at all. */
   readonly waitedMs?: number
+  /** `MessageContent.digest`, where what it finds is remembered by that. */
+  readonly contentDigest?: string
   /** As configured: then the scanners that it names are among the results, and failed. */
   readonly backupFor?: readonly string[]
 } &

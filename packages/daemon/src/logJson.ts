@@ -26,7 +26,7 @@ export function jsonLog(level: LogLevel, target: LogTarget): LevelledLog {
   }
 }
 
-/** The fields of the contract, in its order. */
+/** The fields of the contract, in its order, and what is there to ask further with. */
 function messageEvent(record: MessageRecord): LogFields {
   const { envelope } = record
   return {
@@ -55,6 +55,7 @@ function messageEvent(record: MessageRecord): LogFields {
     quarantineId: record.quarantineId,
     direction: record.direction,
     ms: Math.round(record.totalMs * 10) / 10,
+    contentDigest: record.contentDigest,
   }
 }
 

@@ -68,6 +68,8 @@ export interface MessageRecord extends Handled {
   }[]
   readonly recipients: readonly RecipientRecord[]
   readonly quarantineId?: string
+  /** Hex SHA-256 of what it has in common with its copies, by which verdicts are remembered; absent: none was looked for. */
+  readonly contentDigest?: string
   readonly viruses: readonly string[]
   /** Rules of the spam scanners, `NAME=points`. */
   readonly tests: readonly { readonly name: string; readonly score: number }[]
@@ -94,6 +96,7 @@ export function messageRecord(
       reply: replies[index] ?? replies[0],
     }),
   )
+  const contentDigest = outcome?.scans.find((scan) => scan.contentDigest !== undefined)?.contentDigest
   return {
     category:
       CATEGORIES.find((candidate) => recipients.some(({ category }) => category === candidate)) ?? 'clean',
@@ -105,6 +108,7 @@ export function messageRecord(
       ...(scan.waitedMs !== undefined && { waitedMs: round(scan.waitedMs, 10) }),
     })),
     recipients,
+    ...(contentDigest !== undefined && { contentDigest }),
     ...(outcome?.quarantineId !== undefined && { quarantineId: outcome.quarantineId }),
     viruses: virusesOf(decisions),
     tests: testsOf(decisions),

@@ -192,6 +192,7 @@ describe('copies that come together', () => {
     for (const scan of clamav.scans) scan.end(CLEAN)
     const results = await Promise.all(all)
     expect(results.map(said)).toEqual([['E_SCANNER_PROTOCOL'], ['clean'], ['clean']])
+    expect(results.flat().every(({ contentDigest }) => contentDigest !== undefined)).toBe(true)
     // It is told that these two have waited for nothing.
     expect(results.flat().map(({ waitedMs }) => waitedMs !== undefined)).toEqual([false, true, true])
   })

@@ -1,4 +1,5 @@
 import {
+  failpoint,
   isComplete,
   type ConfiguredScanner,
   type LoadedSignatures,
@@ -136,6 +137,8 @@ class Search {
   #missed: LookupResult = 'miss'
   /** Whether it has waited for somebody else's scan. */
   #joined = false
+  /** Where its place is known: what that has of the message. */
+  #content: { readonly contentDigest?: string } = {}
 
   constructor({ memory, scanOne, prefetched }: SearchParts, question: Question) {
     this.#memory = memory
@@ -154,6 +157,7 @@ class Search {
         const place = placeOf(cache, { configured, request, loaded })
         if (!place || !loaded) break
         looked = true
+        this.#content = contentOf(request)
         const result = await this.#look({ place, loaded })
         if (result !== 'again') return result
       }
@@ -250,6 +254,7 @@ class Search {
     if (now?.state !== loaded.state) return land('again')
     // Before it has loaded what is there, clean is what the old signatures say; a find is one.
     if (!loaded.isCertain && !isInfected(verdict)) return land('failed')
+    failpoint('K10-verdict-remembered')
     cache.remember(place, verdict, configured.concerns.includes('spam') ? 'spam' : 'virus')
     land({ value: { verdict, trace: dependsOnTrace(verdict) ? place.trace() : undefined } })
   }
@@ -291,7 +296,15 @@ class Search {
   #done(verdict: Verdict): ScanResult {
     const { name: scanner, concerns } = this.#question.configured
     this.#memory.count(scanner, this.#found)
-    return { scanner, concerns, elapsedMs: this.#spentMs(), outcome: 'done', verdict, cached: true }
+    return {
+      scanner,
+      concerns,
+      elapsedMs: this.#spentMs(),
+      outcome: 'done',
+      verdict,
+      cached: true,
+      ...this.#content,
+    }
   }
 
   async #miss(): Promise<ScanResult> {
@@ -308,8 +321,14 @@ class Search {
     if (result.outcome === 'done') {
       this.#memory.pace.note(configured, { sizeBytes: request.message.sizeBytes, ms: result.elapsedMs })
     }
-    return this.#joined ? { ...result, waitedMs } : result
+    return { ...result, ...(this.#joined && { waitedMs }), ...this.#content }
   }
+}
+
+/** Asked for the place before, and so known. */
+function contentOf({ message }: ScanRequest): { readonly contentDigest?: string } {
+  const digest = message.content?.().digest
+  return digest === undefined ? {} : { contentDigest: digest }
 }
 
 function isInfected({ findings }: Verdict): boolean {

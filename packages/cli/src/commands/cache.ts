@@ -16,7 +16,10 @@ export const cache: Command = {
   options: {
     config: CONFIG_OPTION,
     scanner: { type: 'string', doc: 'Those of this scanner alone.' },
-    digest: { type: 'string', doc: 'Those of one message alone: its digest of copies, as explain tells it.' },
+    digest: {
+      type: 'string',
+      doc: 'Those of the message with this content alone: contentDigest in the log, content in explain.',
+    },
   },
   positionals: 1,
   async run(args, around) {

@@ -56,7 +56,7 @@ interface ExplainedMessage {
   readonly size: number
   /** Hex SHA-256. */
   readonly digest: string
-  /** Hex SHA-256 without the trace fields, by which verdicts are remembered. */
+  /** Hex SHA-256 of what it has in common with its copies: verdicts are remembered by it. */
   readonly contentDigest?: string
   readonly subject?: string
 }

@@ -37,7 +37,7 @@ function messageText({ message, envelope, direction, originating, sender }: Expl
     row('subject', subject === undefined ? 'none' : quoted(subject)),
     row('id', `${shown(id)}${form === 'quarantine' ? '' : ' (of this explanation only)'}`),
     row('digest', digest),
-    ...(contentDigest === undefined ? [] : [row('of copies', contentDigest)]),
+    ...(contentDigest === undefined ? [] : [row('content', `${contentDigest} (for ecluse cache purge)`)]),
     ...envelopeText(envelope),
     row('direction', direction),
     row(
