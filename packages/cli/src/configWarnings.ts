@@ -2,6 +2,7 @@ import { FilterError, type Config, type ErrorPlace, type ScannerKind } from '@ec
 import { errorAt } from './configErrors.ts'
 import { consoleWarnings } from './consoleWarnings.ts'
 import { listWarnings } from './listWarnings.ts'
+import { mailboxWarnings } from './mailboxWarnings.ts'
 import { noticeWarnings } from './noticeWarnings.ts'
 import { proxyWarnings } from './proxyWarnings.ts'
 import { policyWarnings } from './policyWarnings.ts'
@@ -18,6 +19,7 @@ export function configWarnings(facts: RuleFacts, file: YamlFile): FilterError[] 
     ...policyWarnings(config),
     ...noticeWarnings(config),
     ...consoleWarnings(config),
+    ...mailboxWarnings(config),
     ...ruleWarnings(facts),
     ...firstOf(listWarnings(config, files), OF_ALL_LISTS),
     ...listenWarnings(config),

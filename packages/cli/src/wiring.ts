@@ -48,7 +48,7 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     http: config.http.address,
     log,
     // The last: whatever fails before leaves nothing open.
-    ...(await quarantineOptions(config.quarantine)),
+    ...(await quarantineOptions(config)),
   }
 }
 
@@ -120,12 +120,14 @@ async function connections(config: Config): Promise<Pick<DaemonOptions, 'receive
   }
 }
 
-async function quarantineOptions(
-  kept: QuarantineConfig,
-): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry'>> {
+async function quarantineOptions({
+  quarantine: kept,
+  reinject,
+  hostname,
+}: Config): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry'>> {
   const retention = retentionOf(kept)
   return {
-    quarantine: await openQuarantine(kept),
+    quarantine: await openQuarantine(kept, async () => await reinjectOptions(reinject, hostname)),
     ...(retention && { expiry: { retention, intervalMs: EXPIRY_INTERVAL_MS } }),
   }
 }

@@ -22,8 +22,9 @@ import {
 } from './configSections.ts'
 import { cacheSection } from './configCache.ts'
 import { consoleSection, linksHaveASecret, type ConsoleConfig } from './configConsole.ts'
+import { mailboxStands } from './configMailbox.ts'
 import { noticesSection, type NoticesConfig } from './configNotices.ts'
-import { quarantineSection, type KeepTimes } from './configQuarantine.ts'
+import { quarantineSection, type KeepTimes, type QUARANTINE_STORES } from './configQuarantine.ts'
 import { redisSection, type RedisConfig } from './configRedis.ts'
 import { policyList, senderList } from './configLists.ts'
 import { policySection } from './configPolicy.ts'
@@ -159,6 +160,9 @@ export interface ScannerConfig {
 
 /** Where copies are kept. */
 export interface QuarantineConfig {
+  readonly store: (typeof QUARANTINE_STORES)[number]
+  /** There where `store` is `mailbox`. */
+  readonly mailbox?: string
   readonly directory: string
   /** Absent: everything for ever. */
   readonly keep?: KeepTimes
@@ -297,6 +301,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     .superRefine(knownListeners)
     .superRefine(digestsRemembered)
     .superRefine(linksHaveASecret)
+    .superRefine(mailboxStands)
 }
 
 function localDomainList() {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { choice, duration, path, secret, section, size } from './schema.ts'
+import { choice, duration, mailAddress, path, secret, section, size } from './schema.ts'
 import { CATEGORIES, type Category } from './verdict.ts'
 
 /** Milliseconds for each category; one that is absent is kept for ever. */
@@ -8,6 +8,13 @@ export type KeepTimes = Readonly<Partial<Record<Category, number>>>
 /** `quarantine`. */
 export function quarantineSection() {
   return section('Where copies are kept.', {
+    store: choice(
+      'What copies are kept in; mailbox is for whoever reads them as mail.',
+      QUARANTINE_STORES,
+    ).prefault('files'),
+    mailbox: mailAddress(
+      'With store: mailbox, who gets each copy as a mail, through the re-entry service; in localDomains.',
+    ).exactOptional(),
     directory: path('Folder of the copies, for our user alone.').prefault('/var/lib/ecluse/quarantine'),
     keep: keepTimes().exactOptional(),
     maxSize: size(
@@ -24,8 +31,15 @@ export function quarantineSection() {
     )
       .min(32, { error: 'expected at least 32 characters' })
       .exactOptional(),
+  }).superRefine(({ store, mailbox }, context) => {
+    if (store !== 'mailbox' || mailbox !== undefined) return
+    const params = { hint: 'write mailbox: quarantine@ and a domain of yours' }
+    context.addIssue({ code: 'custom', path: ['store'], message: 'mailbox needs mailbox', params })
   })
 }
+
+/** What copies can be kept in. */
+export const QUARANTINE_STORES = ['files', 'mailbox'] as const
 
 /** One duration for all, or one for each category that is named. */
 function keepTimes() {

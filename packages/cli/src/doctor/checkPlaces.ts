@@ -11,7 +11,9 @@ export async function checkPlaces(config: Config): Promise<Diagnosis[]> {
   const { quarantine, spool, ledger, limits } = config
   const least = FEW_MESSAGES * limits.messageSize
   return [
-    ...(await checkFolder('quarantine', quarantine.directory, least)),
+    ...(quarantine.store === 'mailbox'
+      ? [well('quarantine', `mail to ${quarantine.mailbox ?? ''}`)]
+      : await checkFolder('quarantine', quarantine.directory, least)),
     ...(await checkFolder('spool', spool.directory, least)),
     ...(await checkFolder('ledger', ledger.directory, least)),
   ]
