@@ -3,6 +3,8 @@ import { LOCAL, ORDINARY, warningsOf } from '../test/warnings.ts'
 
 test('there are none for an ordinary configuration', async () => {
   expect(await warningsOf(ORDINARY)).toEqual([])
+  const mailbox = 'quarantine: { store: mailbox, mailbox: q@example.org }'
+  expect(await warningsOf(`${LOCAL}scanners: [{ kind: clamd }]\n${mailbox}\n`)).toEqual([])
 })
 
 describe('of the whole', () => {
@@ -50,6 +52,18 @@ describe('of the whole', () => {
     [
       `${LOCAL}${CLAMD}quarantine: { keep: 30d, secret: 0123456789abcdef0123456789abcdef }\nnotices: { recipients: true }\nconsole: { url: 'http://mail.example.org' }\n`,
       '5:17: console.url: without TLS, whoever listens can release mail (use https)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { keep: 30d, mailbox: q@example.org }\n`,
+      '3:35: quarantine.mailbox: has no use with store: files (remove it)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { store: mailbox, mailbox: q@example.org, keep: 30d }\n`,
+      '3:61: quarantine.keep: has no use with store: mailbox (remove it, and let the mail server delete old mail of the mailbox)',
+    ],
+    [
+      `${LOCAL}${CLAMD}quarantine: { store: mailbox, mailbox: q@example.org, compress: gzip }\n`,
+      '3:65: quarantine.compress: has no use with store: mailbox (remove it)',
     ],
     [
       `${LOCAL}${KEEP}scanners: [{ kind: rspamd }, { kind: clamd, onError: pass }]\n`,

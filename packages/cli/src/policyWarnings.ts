@@ -81,8 +81,11 @@ function limitWarnings({ policy, policies, limits, quarantine, softBounce }: Con
 }
 
 /** Where nothing bounds what is kept. */
-function growthWarnings(kept: ReadonlySet<Category>, { keep, maxSize }: Config['quarantine']): Warning[] {
-  if (kept.size === 0 || maxSize !== undefined) return []
+function growthWarnings(
+  kept: ReadonlySet<Category>,
+  { store, keep, maxSize }: Config['quarantine'],
+): Warning[] {
+  if (kept.size === 0 || maxSize !== undefined || store === 'mailbox') return []
   const path = ['quarantine', 'keep']
   if (keep === undefined) {
     return [

@@ -1,20 +1,43 @@
 import { parsePostgresUrl, QUARANTINE_DIRECTORY, type Config } from '@ecluse/core'
 import type { Warning } from './warning.ts'
 
+/** Keys that only the named stores look at. */
+const USED_BY: Readonly<Record<string, readonly Config['quarantine']['store'][]>> = {
+  url: ['postgres'],
+  mailbox: ['mailbox'],
+  directory: ['files'],
+  compress: ['files'],
+  keep: ['files', 'postgres'],
+  maxSize: ['files', 'postgres'],
+}
+
 /** What of `quarantine` changes nothing, or lets others read mail. */
 export function quarantineWarnings({ quarantine }: Config): Warning[] {
-  const { store, url, directory, compress } = quarantine
-  const useless = (key: string): Warning => ({
+  const { store, url, mailbox, directory, compress, keep, maxSize } = quarantine
+  const given = {
+    url,
+    mailbox,
+    directory: directory === QUARANTINE_DIRECTORY ? undefined : directory,
+    compress: compress === 'none' ? undefined : compress,
+    keep,
+    maxSize,
+  }
+  const useless = Object.entries(given).filter(
+    ([key, value]) => value !== undefined && USED_BY[key]?.includes(store) === false,
+  )
+  return [
+    ...useless.map(([key]) => uselessWarning(key, store)),
+    ...(store === 'postgres' && url !== undefined ? urlWarnings(url) : []),
+  ]
+}
+
+function uselessWarning(key: string, store: string): Warning {
+  const isAge = key === 'keep' || key === 'maxSize'
+  return {
     path: ['quarantine', key],
     message: `has no use with store: ${store}`,
-    hint: 'remove it',
-  })
-  if (store !== 'postgres') return url === undefined ? [] : [useless('url')]
-  return [
-    ...(directory === QUARANTINE_DIRECTORY ? [] : [useless('directory')]),
-    ...(compress === 'none' ? [] : [useless('compress')]),
-    ...(url === undefined ? [] : urlWarnings(url)),
-  ]
+    hint: isAge ? 'remove it, and let the mail server delete old mail of the mailbox' : 'remove it',
+  }
 }
 
 function urlWarnings(url: string): Warning[] {

@@ -51,7 +51,7 @@ export async function daemonOptions(loaded: Ruled, log: Log): Promise<DaemonOpti
     http: config.http.address,
     log,
     // The last: whatever fails before leaves nothing open.
-    ...(await quarantineOptions(config.quarantine)),
+    ...(await quarantineOptions(config)),
   }
 }
 
@@ -124,12 +124,15 @@ async function connections(config: Config): Promise<Pick<DaemonOptions, 'receive
   }
 }
 
-async function quarantineOptions(
-  kept: QuarantineConfig,
-): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry' | 'rescan'>> {
+async function quarantineOptions({
+  quarantine: kept,
+  reinject,
+  hostname,
+}: Config): Promise<Pick<DaemonOptions, 'quarantine' | 'expiry' | 'rescan'>> {
   const retention = retentionOf(kept)
+  const nextHop = async (): Promise<ReinjectOptions> => await reinjectOptions(reinject, hostname)
   return {
-    quarantine: await openQuarantine(kept, readConfigured),
+    quarantine: await openQuarantine(kept, { read: readConfigured, nextHop }),
     ...(retention && { expiry: { retention, intervalMs: EXPIRY_INTERVAL_MS } }),
     ...(kept.rescan === 'unchecked' && { rescan: { intervalMs: RESCAN_INTERVAL_MS } }),
   }

@@ -37,7 +37,7 @@ test('every default passes its own reader', () => {
 test('only localDomains must be given', () => {
   const required = describeKeys(schema).filter(({ required, path }) => required && !path.includes('[]'))
   // Inside of sections that may be left out, keys may be required.
-  expect(required.map(({ path }) => path)).toEqual(['localDomains'])
+  expect(required.map(({ path }) => path)).toEqual(['localDomains', 'console.url'])
 })
 
 test("a scanner has its kind's name, timeout and rule for failures by default", () => {

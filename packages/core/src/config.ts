@@ -22,6 +22,7 @@ import {
 } from './configSections.ts'
 import { cacheSection } from './configCache.ts'
 import { consoleSection, linksHaveASecret, type ConsoleConfig } from './configConsole.ts'
+import { mailboxStands } from './configMailbox.ts'
 import { noticesSection, type NoticesConfig } from './configNotices.ts'
 import { quarantineSection, type KeepTimes, type QUARANTINE_STORES } from './configQuarantine.ts'
 import { redisSection, type RedisConfig } from './configRedis.ts'
@@ -166,6 +167,8 @@ export interface QuarantineConfig {
   readonly connections: number
   /** Milliseconds. */
   readonly timeout: number
+  /** There where `store` is `mailbox`. */
+  readonly mailbox?: string
   readonly directory: string
   /** Absent: everything for ever. */
   readonly keep?: KeepTimes
@@ -306,6 +309,7 @@ export function configSchema(kinds: readonly ScannerKind[], hostname: string) {
     .superRefine(knownListeners)
     .superRefine(digestsRemembered)
     .superRefine(linksHaveASecret)
+    .superRefine(mailboxStands)
 }
 
 function localDomainList() {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { choice, count, flag, path, section } from './schema.ts'
+import { choice, count, flag, mailAddress, path, section } from './schema.ts'
 
 /** Languages that there are texts for. */
 const NOTICE_LANGUAGES = ['en', 'fr'] as const
@@ -60,13 +60,4 @@ export function noticesSection() {
       templates: path('Folder with texts of your own; those that are not there are ours.').exactOptional(),
     },
   )
-}
-
-function mailAddress(description: string) {
-  const error = 'expected a mail address'
-  return z
-    .string({ error })
-    .regex(/^[\w#$&'*+/=?^`{|}~.-]{1,64}@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/, { error })
-    .max(254, { error })
-    .meta({ description, notation: 'mail address' })
 }

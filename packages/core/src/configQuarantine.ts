@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { parsePostgresUrl } from './postgresUrl.ts'
-import { choice, count, duration, path, secret, section, size } from './schema.ts'
+import { choice, count, duration, mailAddress, path, secret, section, size } from './schema.ts'
 import { CATEGORIES, type Category } from './verdict.ts'
 
 /** Milliseconds for each category; one that is absent is kept for ever. */
@@ -9,15 +9,19 @@ export type KeepTimes = Readonly<Partial<Record<Category, number>>>
 /** `quarantine`. */
 export function quarantineSection() {
   return section('Where copies are kept.', {
-    store: choice('What copies are kept in; postgres is for several machines.', QUARANTINE_STORES).prefault(
-      'files',
-    ),
+    store: choice(
+      'What copies are kept in; postgres is for several machines, mailbox for whoever reads them as mail.',
+      QUARANTINE_STORES,
+    ).prefault('files'),
     url: postgresUrl().exactOptional(),
     connections: count('Connections to PostgreSQL at most.', { min: 1, max: 100 }).prefault(8),
     timeout: duration('How long one answer of PostgreSQL is waited for; then the mail is deferred.', {
       min: '100ms',
       max: '60s',
     }).prefault('10s'),
+    mailbox: mailAddress(
+      'With store: mailbox, who gets each copy as a mail, through the re-entry service; in localDomains.',
+    ).exactOptional(),
     directory: path('Folder of the copies, for our user alone.').prefault(QUARANTINE_DIRECTORY),
     keep: keepTimes().exactOptional(),
     maxSize: size(
@@ -39,17 +43,23 @@ export function quarantineSection() {
     )
       .min(32, { error: 'expected at least 32 characters' })
       .exactOptional(),
-  }).superRefine(({ store, url }, context) => {
-    if (store !== 'postgres' || url !== undefined) return
-    const params = {
-      hint: 'write url: postgres://user:password@host/database, or file:PATH of a file with it',
+  }).superRefine(({ store, url, mailbox }, context) => {
+    const need = (message: string, hint: string): void =>
+      context.addIssue({ code: 'custom', path: ['store'], message, params: { hint } })
+    if (store === 'postgres' && url === undefined) {
+      need(
+        'postgres needs url',
+        'write url: postgres://user:password@host/database, or file:PATH of a file with it',
+      )
     }
-    context.addIssue({ code: 'custom', path: ['store'], message: 'postgres needs url', params })
+    if (store === 'mailbox' && mailbox === undefined) {
+      need('mailbox needs mailbox', 'write mailbox: quarantine@ and a domain of yours')
+    }
   })
 }
 
 /** What copies can be kept in. */
-export const QUARANTINE_STORES = ['files', 'postgres'] as const
+export const QUARANTINE_STORES = ['files', 'postgres', 'mailbox'] as const
 
 /** Where files are kept unless the configuration says another folder. */
 export const QUARANTINE_DIRECTORY = '/var/lib/ecluse/quarantine'

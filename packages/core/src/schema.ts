@@ -125,6 +125,16 @@ export function domainPattern(doc: string) {
     .meta(notes(doc, 'domain'))
 }
 
+/** An address of ours, plain: nothing of it needs quotes or is beyond ASCII. */
+export function mailAddress(doc: string) {
+  const error = 'expected a mail address'
+  return z
+    .string({ error })
+    .regex(/^[\w#$&'*+/=?^`{|}~.-]{1,64}@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/, { error })
+    .max(254, { error })
+    .meta(notes(doc, 'mail address'))
+}
+
 /** `192.0.2.0/24`, `2001:db8::/32` or one address → the same text, always with its prefix length. */
 export function cidr(doc: string) {
   return z

@@ -45,7 +45,7 @@ async function hang(): Promise<never> {
   return await new Promise(() => undefined)
 }
 
-/** Sends the message twice, waits until the second one leaves nothing beyond the first, and says what is counted. */
+/** Sends the message some times, waits until the last one leaves nothing beyond those before, and says what is counted. */
 async function leftAfter(
   kit: TestDaemon,
   content: string,
@@ -53,12 +53,17 @@ async function leftAfter(
   idle = async (): Promise<void> => undefined,
 ): Promise<unknown> {
   const client = await kit.greet()
-  await sendMail(client, { to: ['r@example.org'], content })
-  await until(async () => (await kit.metrics()).get('ecluse_in_flight_messages') === 0)
-  await idle()
   // One connection to 10025 may be kept, and need not be there yet: this process has both of its ends.
   const ownFiles = (): number => openFiles() - 2 * kit.mta.open
-  const before = { timers: timers(), files: ownFiles() }
+  const before = { timers: 0, files: 0 }
+  // More than one: on a busy machine the first may have run out of its time before it came to all that is kept.
+  for (let count = 0; count < 3; count++) {
+    await sendMail(client, { to: ['r@example.org'], content })
+    await until(async () => (await kit.metrics()).get('ecluse_in_flight_messages') === 0)
+    await idle()
+    before.timers = Math.max(before.timers, timers())
+    before.files = Math.max(before.files, ownFiles())
+  }
   await sendMail(client, { to: ['a@example.org', 'b@example.org'], content })
   await until(() => listening() === 0)
   await until(() => timers() <= before.timers)

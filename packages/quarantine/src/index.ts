@@ -4,6 +4,7 @@ export * from './store.ts'
 export type { Retention } from './retention.ts'
 export { PACKINGS, canPack, type Packing } from './packing.ts'
 export { createFileStore, type FileStoreOptions } from './fileStore.ts'
+export { createMailboxStore, type MailboxStoreOptions } from './mailboxStore.ts'
 export {
   releasePlan,
   resentFields,

@@ -131,12 +131,13 @@ export function resentFields(recipients: readonly Recipient[], { id, hostname, d
   ].join('\r\n')
 }
 
-/** The message with fields above it; '' for none: then it is the same bytes. */
-export function withFields(message: OutgoingMessage, fields: string): OutgoingMessage {
-  if (fields === '') return message
-  const first = Buffer.from(fields)
+/** The message with fields above it; '' for none: then it is the same bytes. A string is UTF-8. */
+export function withFields(message: OutgoingMessage, fields: string | Buffer): OutgoingMessage {
+  if (fields.length === 0) return message
+  const first = typeof fields === 'string' ? Buffer.from(fields) : fields
   return {
     sizeBytes: first.length + message.sizeBytes,
+    ...(message.chunks && { chunks: [first, ...message.chunks] }),
     open: () => Readable.from(oneAfterAnother(first, message), { objectMode: false }),
   }
 }

@@ -63,7 +63,7 @@ async function configure(file: string, around: Surroundings): Promise<Quarantine
   const gate = await reinjectOptions(reinject, hostname)
   const retention = retentionOf(kept)
   return {
-    store: await openQuarantine(kept, readConfigured),
+    store: await openQuarantine(kept, { read: readConfigured, nextHop: async () => gate }),
     hostname,
     ...(retention && { retention }),
     openGate: () => createReinjector(gate),

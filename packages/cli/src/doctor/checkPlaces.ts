@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { access, stat, statfs } from 'node:fs/promises'
-import type { Config } from '@ecluse/core'
+import type { Config, QuarantineConfig } from '@ecluse/core'
 import { checkPostgres } from './checkPostgres.ts'
 import { warn, well, wrong, type Diagnosis } from './report.ts'
 
@@ -12,12 +12,21 @@ export async function checkPlaces(config: Config): Promise<Diagnosis[]> {
   const { quarantine, spool, ledger, limits } = config
   const least = FEW_MESSAGES * limits.messageSize
   return [
-    ...(quarantine.store === 'postgres'
-      ? await checkPostgres(quarantine)
-      : await checkFolder('quarantine', quarantine.directory, least)),
+    ...(await checkQuarantine(quarantine, least)),
     ...(await checkFolder('spool', spool.directory, least)),
     ...(await checkFolder('ledger', ledger.directory, least)),
   ]
+}
+
+async function checkQuarantine(kept: QuarantineConfig, leastBytes: number): Promise<Diagnosis[]> {
+  switch (kept.store) {
+    case 'files':
+      return await checkFolder('quarantine', kept.directory, leastBytes)
+    case 'postgres':
+      return await checkPostgres(kept)
+    case 'mailbox':
+      return [well('quarantine', `mail to ${kept.mailbox ?? ''}`)]
+  }
 }
 
 async function checkFolder(check: string, directory: string, leastBytes: number): Promise<Diagnosis[]> {
