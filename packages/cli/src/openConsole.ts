@@ -2,6 +2,9 @@ import { openConsole, releaseLink, type Console } from '@ecluse/console'
 import { formatAddress, type Config } from '@ecluse/core'
 import type { Daemon, DaemonOptions, Log } from '@ecluse/daemon'
 
+/** People come again; mail that waits to be answered does not wait for them. */
+const LEAVE_MS = 5000
+
 /** A console, as `serve` tells of it. */
 export interface OpenedConsole extends Pick<Console, 'close'> {
   /** `console 127.0.0.1:9726`. */
@@ -17,7 +20,7 @@ export async function openConfiguredConsole(
   config: Config,
   { daemon, quarantine: store, log }: { daemon: Daemon; log: Log } & Pick<DaemonOptions, 'quarantine'>,
 ): Promise<OpenedConsole | undefined> {
-  const { console: page, hostname, notices } = config
+  const { console: page, hostname, notices, limits } = config
   const { secret } = config.quarantine
   if (!page || secret === undefined) return undefined
   const opened = await openConsole({
@@ -26,6 +29,7 @@ export async function openConfiguredConsole(
     hostname,
     language: notices.language,
     contact: contactOf(config),
+    leaveMs: Math.min(LEAVE_MS, limits.drain),
     store,
     gate: daemon.gate,
     isLocal: () => daemon.rules().isLocal,

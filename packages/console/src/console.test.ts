@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { chmod, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect } from 'node:net'
@@ -130,6 +131,9 @@ test('answers everything that is wrong with the same page, and one line of the l
   ]
   const answers = []
   for (const [target, method = 'GET'] of wrong) answers.push(await kit.ask(target, { method }))
+  expect(new Set(kit.log.map(({ fields }) => fields['why']))).toEqual(
+    new Set(['no link of ours', 'Abc-123_gone: is not in quarantine', 'method']),
+  )
   expect(new Set(answers.map(({ status, body }) => `${status} ${body}`)).size).toBe(1)
   expect(answers[0]).toMatchObject({ status: 404, body: expect.stringContaining('No such message') })
   expect(kit.log).toHaveLength(wrong.length)
@@ -217,6 +221,53 @@ test('lets what runs come to its end when it closes', async () => {
   await expect(kit.ask('/')).rejects.toThrow('ECONNREFUSED')
 })
 
+test('does not wait for a request that never comes to its end', async () => {
+  await kit.close()
+  kit = await startKit({ leaveMs: 1 })
+  const { address } = kit.console
+  if ('path' in address) throw new Error('expected a port')
+  const socket = connect(address)
+  socket.write(`POST ${linkOf()} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n`)
+  // It has been seen, and its body is waited for.
+  await once(socket, 'data')
+  const ended = once(socket, 'close')
+  await kit.console.close()
+  await ended
+  expect(socket.destroyed).toBe(true)
+})
+
+test('gives up a delivery that takes too long at the end', async () => {
+  await kit.close()
+  kit = await startKit({ leaveMs: 1 })
+  await keep(kit.store)
+  const { promise, seen } = hanging(kit)
+  const click = kit.ask(linkOf(), post)
+  await seen
+  await Promise.allSettled([kit.console.close(), click])
+  expect(await promise).toBe('given up')
+  expect((await kit.store.get(ID)).releases).toEqual([])
+})
+
+/** Lets the gate answer only when it is given up. */
+function hanging({ gate }: Kit): { readonly promise: Promise<string>; readonly seen: Promise<void> } {
+  let tell: (how: string) => void = () => {}
+  let see = (): void => {}
+  const promise = new Promise<string>((resolve) => {
+    tell = resolve
+  })
+  const seen = new Promise<void>((resolve) => {
+    see = resolve
+  })
+  gate.deliver = async ({ recipients }, signal) => {
+    see()
+    if (!signal.aborted) await once(signal, 'abort')
+    tell('given up')
+    const error = new FilterError('E_ABORTED', 'given up')
+    return recipients.map((recipient) => ({ recipient, outcome: 'failed', error }))
+  }
+  return { promise, seen }
+}
+
 test('listens on a Unix socket for its group alone', async () => {
   await kit.close()
   kit = await startKit()
@@ -230,6 +281,7 @@ test('listens on a Unix socket for its group alone', async () => {
     secret: SECRET,
     language: 'en',
     contact: 'p@example.org',
+    leaveMs: 60_000,
     hostname: 'h',
     store,
     gate,

@@ -9,12 +9,14 @@ import { readReleaseLink, type LinkMaker } from './releaseLink.ts'
 /** What the console needs; nothing of it is closed with it. */
 export interface ConsoleOptions extends DeskParts, PageStyle, LinkMaker {
   readonly address: Address
+  /** At the end: how long what runs may go on. */
+  readonly leaveMs: number
 }
 
 /** A running console. */
 export interface Console {
   readonly address: Address
-  /** Lets what runs come to its end, for a few seconds, and frees everything. */
+  /** Lets what runs come to its end, for `leaveMs` at most, and frees everything. */
   close(): Promise<void>
 }
 
@@ -30,8 +32,7 @@ const MAX_BODY = 4096
 const REFUSALS_PER_MINUTE = 30
 /** The proxy's user must be in our group. */
 const SOCKET_MODE = 0o660
-const LEAVE_MS = 5000
-/** Of a path in the log. */
+/** Of a path, and of a reason, in the log. */
 const MAX_LOGGED = 120
 
 /**
@@ -53,23 +54,25 @@ export async function openConsole(options: ConsoleOptions): Promise<Console> {
   })
   server.maxConnections = MAX_CONNECTIONS
   const address = await listen(server, options.address, SOCKET_MODE)
-  return { address, close: async () => await close(server, running, stopped) }
+  return {
+    address,
+    async close() {
+      const timer = setTimeout(() => {
+        stopped.abort()
+        // A request whose body never comes would hold us up for ever: nobody looks at its time any more.
+        server.closeAllConnections()
+      }, options.leaveMs)
+      await close(server, running)
+      clearTimeout(timer)
+    },
+  }
 }
 
-async function close(
-  server: Server,
-  running: ReadonlySet<Promise<void>>,
-  stopped: AbortController,
-): Promise<void> {
+async function close(server: Server, running: ReadonlySet<Promise<void>>): Promise<void> {
   const closed = new Promise<void>((resolve) => void server.close(() => resolve()))
   server.closeIdleConnections()
-  const timer = setTimeout(() => stopped.abort(), LEAVE_MS)
-  try {
-    await Promise.all(running)
-  } finally {
-    clearTimeout(timer)
-    server.closeAllConnections()
-  }
+  await Promise.all(running)
+  server.closeAllConnections()
   await closed
 }
 
@@ -82,35 +85,44 @@ interface Service {
 async function answer(request: IncomingMessage, response: ServerResponse, service: Service): Promise<void> {
   const { options, desk } = service
   const { method = '', url = '' } = request
-  if (!(await isSmall(request))) return refuse(request, response, service)
+  if (!(await isSmall(request))) return refuse(request, response, { ...service, why: 'body too large' })
   const about = readReleaseLink(options, url)
-  if (!about) return refuse(request, response, service)
+  if (!about) return refuse(request, response, { ...service, why: 'no link of ours' })
   switch (method) {
     case 'GET':
     case 'HEAD':
     case 'POST': {
       const told: Told = method === 'POST' ? await desk.release(about) : await desk.look(about)
-      if (told.what === 'unknown') return refuse(request, response, service)
+      if (told.what === 'unknown') return refuse(request, response, { ...service, why: told.why })
       const { status, html } = pageOf(options, told, about)
       return send(response, { status, html })
     }
     default:
-      return refuse(request, response, service)
+      return refuse(request, response, { ...service, why: 'method' })
   }
 }
 
 /** Which of many things was wrong stays with us: the secret, the message, the method, the size. */
-function refuse(request: IncomingMessage, response: ServerResponse, { options, rate }: Service): void {
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { options, rate, why }: Service & { readonly why: string },
+): void {
   const { within, left } = rate.refuse(performance.now())
   if (left > 0) options.log.warn({ count: left }, 'console: more requests refused')
   if (within) {
     const { method, url = '', socket } = request
     // Without the query: a secret that is right for something may stand in it.
     const [path = ''] = url.split('?', 1)
-    const fields = { method, path: path.slice(0, MAX_LOGGED), peer: socket.remoteAddress }
+    const fields = {
+      method,
+      path: path.slice(0, MAX_LOGGED),
+      why: why.slice(0, MAX_LOGGED),
+      peer: socket.remoteAddress,
+    }
     options.log.warn(fields, 'console: request refused')
   }
-  const { html } = pageOf(options, { what: 'unknown' })
+  const { html } = pageOf(options, { what: 'unknown', why })
   response.setHeader('connection', 'close')
   send(response, { status: within ? 404 : 429, html })
 }

@@ -41,7 +41,9 @@ export interface Shown {
  */
 export type Told =
   | { readonly what: 'offer'; readonly shown: Shown }
-  | { readonly what: 'released' | 'before' | 'closed' | 'later' | 'unknown' }
+  | { readonly what: 'released' | 'before' | 'closed' | 'later' }
+  /** Why is for the log alone. */
+  | { readonly what: 'unknown'; readonly why: string }
 
 /** For the way to Postfix and back; a person waits. */
 const DELIVER_MS = 60_000
@@ -116,7 +118,7 @@ export class Desk {
       const { log } = this.#parts
       if (!(err instanceof FilterError)) log.error({ err }, 'internal error, console request not answered')
       // A store that works, and has none of that id.
-      else if (err.cause === undefined) return { what: 'unknown' }
+      else if (err.cause === undefined) return { what: 'unknown', why: err.message }
       else log.error({ quarantineId: id, recipient, code: err.code, err }, 'console: quarantine fails')
       return { what: 'later' }
     }

@@ -46,7 +46,7 @@ export class FakeGate implements ReleaseGate {
     return () => go()
   }
 
-  async deliver({ recipients, message }: Parameters<ReleaseGate['deliver']>[0]): Promise<DeliveryResult[]> {
+  deliver: ReleaseGate['deliver'] = async ({ recipients, message }) => {
     const bytes = (await buffer(message.open())).toString()
     this.requests.push({ to: recipients.map(({ address }) => address), bytes })
     await this.#ready
@@ -105,6 +105,7 @@ export async function startKit(options: Partial<ConsoleOptions> = {}): Promise<K
     secret: SECRET,
     language: 'en',
     contact: 'postmaster@example.org',
+    leaveMs: 60_000,
     hostname: 'filter.example.org',
     store,
     gate,
