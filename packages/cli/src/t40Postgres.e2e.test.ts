@@ -108,6 +108,35 @@ describeWith({ describe, beforeAll }, 'postgres')('a quarantine in PostgreSQL', 
     expect(JSON.stringify([well, away, instance.log()])).not.toContain(password)
   }, 120_000)
 
+  test.each(['K11', 'K12'])('has a message once whose daemon was killed at %s', async (point) => {
+    const options = { yaml: YAML, reinjectPort: sink.port, quarantine: `store: postgres, url: '${url}'` }
+    const environment = { ECLUSE_FAILPOINT: `${point}:SIGKILL`, ECLUSE_TEST: '1' }
+    const killed = await startEcluse({ ...options, environment })
+    instances.push(killed)
+    const mail = faultMail(point, 'kept', { large: true })
+    expect([...(await tryOnce(mail, killed.lmtpPort)).values()].join('')).toBe('')
+    expect(await killed.exited).toBe(-1)
+    // Before the commit it is not there, behind it as a whole: no half, whoever looks.
+    expect((await listed(killed)).length).toBe(point === 'K11' ? 0 : 1)
+    const next = await startEcluse({ ...options, directory: killed.directory })
+    instances.push(next)
+    await deliverQueued(mail, { port: next.lmtpPort })
+    const [only, ...others] = await listed(next)
+    expect(others).toEqual([])
+    expect(await quarantine(next, 'show', only?.id ?? '', '--raw')).toBe(mail.data.toString('latin1'))
+  })
+
+  test('that is not there keeps a daemon from starting, with the cure', async () => {
+    const instance = await start()
+    await instance.stop()
+    await postgres.kill()
+    const { code, stderr } = await runEcluse(['serve', '--config', instance.configFile])
+    await postgres.restart()
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/PostgreSQL 127\.0\.0\.1:\d+\/\w+: nobody listens there, ECONNREFUSED/)
+    expect(stderr).toContain('start it, or correct quarantine.url')
+  })
+
   test.each(['is killed and comes back', 'stands still for a while'])(
     'under load, loses nothing and shows nothing half when the server %s',
     async (what) => {

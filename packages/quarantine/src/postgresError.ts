@@ -81,6 +81,9 @@ function withoutCode(cause: unknown): Cure | undefined {
   if (typeof message !== 'string') return undefined
   if (/timeout/i.test(message)) return TIMEOUT
   if (/terminated|not queryable|connection error/i.test(message)) return ENDED
+  if (/not the protocol/.test(message)) {
+    return { what: 'what answers there is no PostgreSQL', hint: 'correct quarantine.url' }
+  }
   if (/does not support SSL/.test(message)) {
     return { what: 'it speaks no TLS', hint: 'switch ssl on there, or write sslmode=disable' }
   }

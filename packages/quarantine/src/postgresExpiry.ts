@@ -55,6 +55,8 @@ async function choose(
   { now, limit }: Pick<ExpiryWork, 'now' | 'limit'>,
 ): Promise<readonly Candidate[]> {
   const count = limit + 1
+  // Also where nobody needs it: it puts the rows of the totals together.
+  const usage = await usageOf(session)
   const { condition, values } = overdueCondition(retention, now)
   const overdue = await session.query<{ id: string; bytes: number }>(
     `select id, stored_bytes as bytes from ecluse_message where ${condition} order by stored_ms, id limit ${count}`,
@@ -62,7 +64,7 @@ async function choose(
   )
   const { maxBytes } = retention
   if (maxBytes === undefined || overdue.length >= count) return overdue
-  let left = (await usageOf(session)).bytes - overdue.reduce((sum, { bytes }) => sum + bytes, 0)
+  let left = usage.bytes - overdue.reduce((sum, { bytes }) => sum + bytes, 0)
   if (left <= maxBytes) return overdue
   const others = await session.query<{ id: string; bytes: number }>(
     `select id, stored_bytes as bytes from ecluse_message where not (${condition})

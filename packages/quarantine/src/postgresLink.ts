@@ -1,7 +1,9 @@
 import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { FilterError } from '@ecluse/core'
-import { Client, Pool, types, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
+import { Client, Connection, Pool, types, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
 import { ENDED, postgresError, TIMEOUT } from './postgresError.ts'
+import { frameCheck } from './postgresFrames.ts'
 
 /*
  * The one module that speaks to pg. What we rely on, and what it needs for that:
@@ -9,6 +11,7 @@ import { ENDED, postgresError, TIMEOUT } from './postgresError.ts'
  * - A client without a listener for 'error' ends the process, and the pool takes its own off while a client is lent.
  * - A client that does not answer is cut off, never given back: the next reply on it would be the late one.
  * - What is not said to it, it takes from the environment (PGPASSWORD) and from ~/.pgpass: so all is said.
+ * - What no PostgreSQL sends keeps its parser busy for ever, or ends the process: see postgresFrames.ts.
  * - It gives int8 as text.
  */
 
@@ -74,14 +77,47 @@ const IDLE_MS = 30_000
 const GRACE_MS = 1000
 const INT8 = 20
 
+/** What pg has and its types do not: it reads what comes over this stream, which is the one of TLS where there is TLS. */
+interface Reading {
+  readonly attachListeners: (this: Connection, stream: Listened) => void
+}
+
+interface Listened {
+  on(event: string, listener: (value: Buffer) => void): unknown
+}
+
+/** A connection that ends, and nothing else with it, where the server sends what pg cannot read. */
+class GuardedConnection extends Connection {
+  attachListeners(stream: Duplex): void {
+    const { attachListeners } = Connection.prototype as unknown as Reading
+    attachListeners.call(this, {
+      on: (event, listener) => stream.on(event, event === 'data' ? guarded(stream, listener) : listener),
+    })
+  }
+}
+
+function guarded(stream: Duplex, read: (bytes: Buffer) => void): (bytes: Buffer) => void {
+  const check = frameCheck()
+  return (bytes) => {
+    if (stream.destroyed) return
+    try {
+      check(bytes)
+      read(bytes)
+    } catch (cause) {
+      stream.destroy(new Error('not the protocol', { cause }))
+    }
+  }
+}
+
 /** A client that can be cut off at once, whatever it is doing. */
 class CuttableClient extends Client {
   readonly #socket: Socket
 
   constructor(config: ClientConfig = {}) {
     const socket = new Socket()
-    // The pool hides the password from a spread.
-    super({ ...config, password: config.password, stream: () => socket })
+    const connection = new GuardedConnection({ ...config, stream: () => socket })
+    // The pool hides the password from a spread. The types do not know of `connection`.
+    super({ ...config, password: config.password, connection } as ClientConfig)
     this.#socket = socket
     this.on('error', () => {
       // Whoever uses it is told by the rejection of the query; nobody does: the pool throws it away.

@@ -47,7 +47,12 @@ export function createPostgresStore(options: PostgresOptions): PostgresStore {
   }
   const run = <T>(work: (session: Session) => Promise<T>): Promise<T> => postgres.transaction({ run: work })
   return {
-    prepare: () => link.transaction({ run: migrate }),
+    async prepare() {
+      await link.transaction({ run: migrate })
+      // Where nobody looks at figures, and nothing expires, their rows are put together here.
+      await run(usageOf)
+      await run(assertWritable)
+    },
     check: () => run(assertWritable),
     put: (record, message, signal) =>
       within(`${record.id}: cannot be kept in PostgreSQL ${link.where}`, () =>
@@ -72,9 +77,10 @@ export function createPostgresStore(options: PostgresOptions): PostgresStore {
   }
 }
 
-/** A row that counts nothing, committed: a server whose replica is gone, or whose disk is full, fails here. */
+/** A row that counts nothing, and a commit: a server whose replica is gone, or whose disk is full, fails here. */
 async function assertWritable(session: Session): Promise<void> {
   await session.change('insert into ecluse_total (files, bytes) values (0, 0)')
+  await session.change('delete from ecluse_total where files = 0 and bytes = 0')
 }
 
 async function healthOf(session: Session): Promise<PostgresHealth> {
