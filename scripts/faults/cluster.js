@@ -33,7 +33,8 @@ export const cluster = {
     ]
     return [
       'With deploy/cluster/haproxy.cfg and one ledger in Redis. A client that plays Postfix brings each message until every ' +
-        'recipient is answered, most often to the other instance after a kill. A kill between the answer of 10025 and the ' +
+        'recipient is answered, most often to the other instance after a kill; one in ten goes away after the first of three ' +
+        'replies, the first time. A kill between the answer of 10025 and the ' +
         'ledger makes a second copy, for the messages that are there at that moment; nobody else knows of the first. It ' +
         'counts as that only if no two instances have told of a delivery.',
       table(['two instances', `${row.clients} clients`], lines),
