@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { chmod, stat } from 'node:fs/promises'
+import { chmod, readdir, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -189,10 +189,20 @@ test.each([
 test('tells of a quarantine that fails, and not that there is no such message', async () => {
   await kit.close()
   const failing = async (): Promise<never> => {
-    throw new FilterError('E_QUARANTINE', 'cannot be read: EIO', { cause: new Error('EIO') })
+    throw new FilterError('E_QUARANTINE', 'the database does not answer')
   }
   kit = await startKit({ store: { get: failing, open: failing, markReleased: failing } })
   expect((await kit.ask(linkOf())).status).toBe(503)
+  expect(kit.log).toMatchObject([{ level: 'error', message: 'console: quarantine fails' }])
+})
+
+test('tells of a message that is damaged, and not that there is none', async () => {
+  await keep(kit.store)
+  const [file = ''] = await readdir(kit.directory, { recursive: true }).then((names) =>
+    names.filter((name) => name.endsWith('.eml')),
+  )
+  await truncate(join(kit.directory, file), 300)
+  expect((await kit.ask(linkOf(), post)).status).toBe(503)
   expect(kit.log).toMatchObject([{ level: 'error', message: 'console: quarantine fails' }])
 })
 

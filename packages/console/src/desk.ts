@@ -2,6 +2,7 @@ import { FilterError, type Category, type LocalDomains } from '@ecluse/core'
 import {
   releaseMessage,
   selfRelease,
+  UnknownIdError,
   type QuarantineEntry,
   type QuarantineStore,
   type Releasable,
@@ -117,8 +118,7 @@ export class Desk {
     } catch (err) {
       const { log } = this.#parts
       if (!(err instanceof FilterError)) log.error({ err }, 'internal error, console request not answered')
-      // A store that works, and has none of that id.
-      else if (err.cause === undefined) return { what: 'unknown', why: err.message }
+      else if (err instanceof UnknownIdError) return { what: 'unknown', why: err.message }
       else log.error({ quarantineId: id, recipient, code: err.code, err }, 'console: quarantine fails')
       return { what: 'later' }
     }

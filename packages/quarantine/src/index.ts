@@ -13,6 +13,7 @@ export {
   type ReleaseWish,
   type Resender,
 } from './release.ts'
+export { UnknownIdError } from './storeError.ts'
 export * from './releaseMessage.ts'
 export { spoolKept } from './spooled.ts'
 export * from './releaseSecret.ts'

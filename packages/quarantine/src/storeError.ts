@@ -37,9 +37,12 @@ export function notWhole(id: string): FilterError {
   return new FilterError('E_QUARANTINE', `${id}: the message is not whole`)
 }
 
+/** E_QUARANTINE of a store that works, and has none of that id: who asks may be told so, and nothing is wrong. */
+export class UnknownIdError extends FilterError {}
+
 /** There is none of that id. */
-export function unknownId(id: string): FilterError {
-  return new FilterError('E_QUARANTINE', `${id}: is not in quarantine`, {
+export function unknownId(id: string): UnknownIdError {
+  return new UnknownIdError('E_QUARANTINE', `${id}: is not in quarantine`, {
     hint: 'see `ecluse quarantine list`',
   })
 }
