@@ -66,6 +66,10 @@ describe('of the whole', () => {
       '3:65: quarantine.compress: has no use with store: mailbox (remove it)',
     ],
     [
+      `${LOCAL}${CLAMD}quarantine: { store: mailbox, mailbox: q@example.org, rescan: unchecked }\npolicy: { quarantine: [virus, banned, spam, unchecked], destiny: { unchecked: discard } }\n`,
+      '3:63: quarantine.rescan: has no use with store: mailbox (remove it)',
+    ],
+    [
       `${LOCAL}${KEEP}scanners: [{ kind: rspamd }, { kind: clamd, onError: pass }]\n`,
       '3:54: scanners[1].onError: no virus scanner has another onError than pass: when they fail, viruses are delivered (use tempfail for one of them)',
     ],

@@ -9,11 +9,12 @@ const USED_BY: Readonly<Record<string, readonly Config['quarantine']['store'][]>
   compress: ['files'],
   keep: ['files', 'postgres'],
   maxSize: ['files', 'postgres'],
+  rescan: ['files', 'postgres'],
 }
 
 /** What of `quarantine` changes nothing, or lets others read mail. */
 export function quarantineWarnings({ quarantine }: Config): Warning[] {
-  const { store, url, mailbox, directory, compress, keep, maxSize } = quarantine
+  const { store, url, mailbox, directory, compress, keep, maxSize, rescan } = quarantine
   const given = {
     url,
     mailbox,
@@ -21,6 +22,7 @@ export function quarantineWarnings({ quarantine }: Config): Warning[] {
     compress: compress === 'none' ? undefined : compress,
     keep,
     maxSize,
+    rescan: rescan === 'none' ? undefined : rescan,
   }
   const useless = Object.entries(given).filter(
     ([key, value]) => value !== undefined && USED_BY[key]?.includes(store) === false,
