@@ -3,6 +3,7 @@ import type { NoticeMessage, Reinjector, Spool } from '@ecluse/mail'
 import {
   releaseMessage,
   spoolKept,
+  waitsFor,
   type QuarantineEntry,
   type QuarantinedMessage,
   type QuarantineStore,
@@ -55,7 +56,7 @@ export async function lookAgain(parts: LookParts, id: string, signal: AbortSigna
     if (freed.length === 0) return infected.length > 0 ? 'infected' : 'kept'
     // A scan takes its time: somebody may have released or deleted it meanwhile.
     const now = await parts.quarantine.open(id)
-    const to = freed.filter((address) => stillWaits(now.entry, address))
+    const to = freed.filter((address) => waitsFor(now.entry, address))
     return to.length === 0 ? 'kept' : await releaseTo(parts, { kept: now, to, withinMs: judging.deadlineMs })
   } catch (error) {
     if (signal.aborted) return 'failed'
@@ -92,10 +93,6 @@ async function judgeOne(
 
 function isFreed({ was, passes }: Rejudged): boolean {
   return passes && was.category === 'unchecked' && was.destiny === 'discard'
-}
-
-function stillWaits({ outcomes }: QuarantineEntry, address: string): boolean {
-  return outcomes.some(({ recipient, state }) => recipient.address === address && state === 'kept')
 }
 
 async function releaseTo(
