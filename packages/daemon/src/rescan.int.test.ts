@@ -254,6 +254,23 @@ test('one message that cannot be read does not keep the others', async () => {
   expect(kit.mta.transactions).toHaveLength(2)
 })
 
+test('delivers nothing to whom somebody has released it during the scan', async () => {
+  const engine = new Engine()
+  const kit = await start(engine)
+  await send(kit, 'anna@example.org', 'bob@example.org')
+  const { id } = await entryOf(kit)
+  const verdict = gate<'clean'>()
+  onRelease(() => verdict.open('clean'))
+  engine.answer = verdict.promise
+  engine.signatures = '2'
+  await until(() => engine.scans === 2)
+  const byHand = { at: new Date(), by: 'root', to: ['bob@example.org'], as: 'plain' } as const
+  await createFileStore(kit.quarantineFolder).markReleased(id, byHand)
+  await lookedAgain(kit, () => verdict.open('clean'))
+  expect(kit.mta.transactions.map(({ rcpt }) => rcpt)).toEqual([['RCPT TO:<anna@example.org>']])
+  expect((await entryOf(kit)).releases.map(({ by }) => by)).toEqual(['root', 'rescan'])
+})
+
 test('leaves it to another process that is at it, until that is done', async () => {
   const engine = new Engine()
   const kit = await start(engine)

@@ -3,6 +3,7 @@ import type { NoticeMessage, Reinjector, Spool } from '@ecluse/mail'
 import {
   releaseMessage,
   spoolKept,
+  waitsFor,
   type QuarantineEntry,
   type QuarantinedMessage,
   type QuarantineStore,
@@ -51,9 +52,12 @@ export async function lookAgain(parts: LookParts, id: string, signal: AbortSigna
     if (signal.aborted) return 'failed'
     const infected = rejudged.filter(({ decision }) => decision.assessment.viruses.length > 0)
     if (infected.length > 0) tellOfVirus(parts, kept.entry, infected)
-    const to = rejudged.filter(isFreed).map(({ was }) => was.recipient.address)
-    if (to.length === 0) return infected.length > 0 ? 'infected' : 'kept'
-    return await releaseTo(parts, { kept, to, withinMs: judging.deadlineMs })
+    const freed = rejudged.filter(isFreed).map(({ was }) => was.recipient.address)
+    if (freed.length === 0) return infected.length > 0 ? 'infected' : 'kept'
+    // A scan takes its time: somebody may have released or deleted it meanwhile.
+    const now = await parts.quarantine.open(id)
+    const to = freed.filter((address) => waitsFor(now.entry, address))
+    return to.length === 0 ? 'kept' : await releaseTo(parts, { kept: now, to, withinMs: judging.deadlineMs })
   } catch (error) {
     if (signal.aborted) return 'failed'
     if (error instanceof FilterError) {

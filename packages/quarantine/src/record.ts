@@ -189,6 +189,11 @@ export function isSettled({ recipients }: Pick<QuarantineItem, 'recipients'>): b
   return !recipients.some(({ state }) => state === 'kept')
 }
 
+/** Whether a copy waits for that recipient. */
+export function waitsFor({ outcomes }: QuarantineEntry, address: string): boolean {
+  return outcomes.some(({ recipient, state }) => recipient.address === address && state === 'kept')
+}
+
 /** The highest spam points of some recipients; absent: no scanner scored. */
 export function highestScore(outcomes: readonly { readonly score?: number }[]): number | undefined {
   const scores = outcomes.flatMap(({ score }) => (score === undefined ? [] : [score]))

@@ -191,3 +191,34 @@ test('rescan --release: those get it for whom it now passes', async () => {
     /1 looked at, 0 would pass\n$/,
   )
 })
+
+test.each([
+  ['bob@example.org', [['anna@example.org']]],
+  ['anna@example.org, bob@example.org', []],
+])('rescan --release: those do not get it who got it by hand during the scan: %s', async (by, expected) => {
+  await keep({ id: SPAM, day: 1 })
+  const released = { at: new Date(), by: 'root', to: by.split(', '), as: 'plain' } as const
+  const slow: ConfiguredScanner = {
+    name: 'slow',
+    kind: 'clamd',
+    concerns: ['virus'],
+    timeoutMs: 60_000,
+    onError: 'tempfail',
+    scanner: {
+      async scan() {
+        await kept.store.markReleased(SPAM, released)
+        return { findings: [] }
+      },
+      version: async () => ({ engine: 'slow' }),
+    },
+  }
+  const gate = new FakeGate()
+  const openJudge = async (): ReturnType<QuarantineSetup['openJudge']> => ({
+    ...judgeOf({}),
+    scanners: [slow],
+  })
+  expect((await run('rescan --release', { openGate: () => gate, openJudge })).code).toBe(0)
+  expect(gate.requests.map(({ request }) => request.recipients.map(({ address }) => address))).toEqual(
+    expected,
+  )
+})

@@ -1,6 +1,6 @@
 import { FilterError } from '@ecluse/core'
 import { judgeKept, type JudgeParts, type Rejudged } from '@ecluse/daemon'
-import type { QuarantinedMessage, QuarantineItem } from '@ecluse/quarantine'
+import { waitsFor, type QuarantinedMessage, type QuarantineItem } from '@ecluse/quarantine'
 import { describeError, visibleJson } from '../terminal.ts'
 import { tellOf } from './list.ts'
 import { releaseBy } from './release.ts'
@@ -92,10 +92,15 @@ function aboutOf({ decision, passes }: Rejudged): Rescanned['recipients'][number
 /** Whether everybody got it. */
 async function releaseTo(task: Task, { item, recipients }: Rescanned): Promise<boolean> {
   const { setup, context } = task
-  const to = recipients.flatMap(({ passes, address }) => (passes ? [address] : []))
   try {
+    const kept = await setup.store.open(item.id)
+    // A scan takes its time: somebody may have released it meanwhile.
+    const to = recipients.flatMap(({ passes, address }) =>
+      passes && waitsFor(kept.entry, address) ? [address] : [],
+    )
+    if (to.length === 0) return true
     // What was a virus is none any more: today's scanners say so.
-    const results = await releaseBy(task, await setup.store.open(item.id), { to, force: true })
+    const results = await releaseBy(task, kept, { to, force: true })
     for (const result of results) await print(context.stderr, `${item.id}: ${resultText(result)}\n`)
     return results.every(({ outcome }) => outcome === 'relayed')
   } catch (error) {
