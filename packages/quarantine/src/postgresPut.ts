@@ -4,7 +4,8 @@ import { headerSubject } from '@ecluse/mail'
 import { formatFields } from './fields.ts'
 import type { ToKeep } from './messageFile.ts'
 import type { Postgres, Session } from './postgresLink.ts'
-import { facetsOf, fieldsFrom, writeRecipients } from './postgresRow.ts'
+import { facetsOf, fieldsFrom, RECIPIENT_COLUMNS, recipientValues } from './postgresRow.ts'
+import type { QuarantineEntry } from './record.ts'
 import { checkId, notWhole } from './storeError.ts'
 
 /** What is held of a large message at a time, in either direction. */
@@ -28,41 +29,77 @@ async function write(session: Session, { record, message }: ToKeep, signal: Abor
   const subject = headerSubject(message.header)
   const fields = formatFields(record, { sizeBytes, digest, ...(subject !== undefined && { subject }) })
   const { entry } = fieldsFrom(record.id, fields)
-  const facets = facetsOf(entry)
-  const { id, category, storedAt } = entry
-  const storedBytes = fields.length + sizeBytes
-  // Where the same message is being kept by somebody else, this waits for the end of that.
-  const added = await session.change(
-    `insert into ecluse_message (id, category, stored_ms, score, rank, size_bytes, stored_bytes, digest, sender,
-     sender_domain, subject, item, fields)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) on conflict (id) do nothing`,
+  const { id } = entry
+  const chunks = chunksOf(message, signal)
+  try {
+    const first = await chunks.next()
+    const data = first.done === true ? null : first.value
+    if (!(await addRow(session, { entry, fields, data }))) return await checkSame(session, id, digest)
+    let place = 1
+    for await (const more of chunks) {
+      await session.change('insert into ecluse_chunk (message, place, data) values ($1, $2, $3)', [
+        id,
+        place++,
+        more,
+      ])
+    }
+  } finally {
+    await chunks.return(undefined)
+  }
+}
+
+interface NewRow {
+  readonly entry: QuarantineEntry
+  readonly fields: Buffer
+  /** The first piece; null: the message has no byte. */
+  readonly data: Buffer | null
+}
+
+/**
+ * In one statement, for most messages have one piece: each statement is a way to the server and back. Where the same
+ * message is being kept by somebody else, it waits for the end of that.
+ *
+ * @returns false: there is one of that id
+ */
+async function addRow(session: Session, { entry, fields, data }: NewRow): Promise<boolean> {
+  const { item, rank, score, sender, senderDomain, subject, recipients } = facetsOf(entry)
+  const { id, category, storedAt, sizeBytes, digest } = entry
+  const [row] = await session.query<{ added: number }>(
+    `with added as (
+       insert into ecluse_message (id, category, stored_ms, score, rank, size_bytes, stored_bytes, digest, sender,
+         sender_domain, subject, item, fields)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+       on conflict (id) do nothing returning id, stored_bytes
+     ), to_whom as (
+       insert into ecluse_recipient (message, place, address, domain, state)
+       select added.id, r.place, r.address, r.domain, r.state
+       from added, unnest($14::integer[], $15::bytea[], $16::bytea[], $17::text[]) as r (${RECIPIENT_COLUMNS})
+     ), piece as (
+       insert into ecluse_chunk (message, place, data)
+       select id, 0, $18::bytea from added where $18::bytea is not null
+     ), total as (
+       insert into ecluse_total (files, bytes) select 1, stored_bytes from added
+     )
+     select count(*) as added from added`,
     [
       id,
       category,
       storedAt.getTime(),
-      facets.score,
-      facets.rank,
+      score,
+      rank,
       sizeBytes,
-      storedBytes,
+      fields.length + sizeBytes,
       digest,
-      facets.sender,
-      facets.senderDomain,
-      facets.subject,
-      facets.item,
+      sender,
+      senderDomain,
+      subject,
+      item,
       fields,
+      ...recipientValues(recipients),
+      data,
     ],
   )
-  if (added === 0) return await checkSame(session, id, digest)
-  await writeRecipients(session, id, facets.recipients)
-  let place = 0
-  for await (const data of chunksOf(message, signal)) {
-    await session.change('insert into ecluse_chunk (message, place, data) values ($1, $2, $3)', [
-      id,
-      place++,
-      data,
-    ])
-  }
-  await session.change('insert into ecluse_total (files, bytes) values (1, $1)', [storedBytes])
+  return row?.added === 1
 }
 
 /** @throws FilterError E_QUARANTINE when what is kept under the id is another message */

@@ -76,27 +76,20 @@ export function facetsOf(entry: QuarantineEntry): Facets {
   }
 }
 
-/** Writes the recipients in the place of those that are there. */
-export async function writeRecipients(
-  session: Session,
-  id: string,
+/** Of a row of `ecluse_recipient`, behind its message. */
+export const RECIPIENT_COLUMNS = 'place, address, domain, state'
+
+/** An array for each of {@link RECIPIENT_COLUMNS}. */
+export function recipientValues(
   recipients: QuarantineItem['recipients'],
-): Promise<void> {
+): readonly (readonly (number | string | Buffer | null)[])[] {
   const keys = recipients.map(({ address }) => addressKeys(address))
-  await session.change(
-    `insert into ecluse_recipient (message, place, address, domain, state)
-     select $1, place, address, domain, state
-     from unnest($2::integer[], $3::bytea[], $4::bytea[], $5::text[]) as r (place, address, domain, state)
-     on conflict (message, place) do update
-     set address = excluded.address, domain = excluded.domain, state = excluded.state`,
-    [
-      id,
-      recipients.map((_, place) => place),
-      keys.map(({ address }) => address),
-      keys.map(({ domain }) => domain),
-      recipients.map(({ state }) => state ?? null),
-    ],
-  )
+  return [
+    recipients.map((_, place) => place),
+    keys.map(({ address }) => address),
+    keys.map(({ domain }) => domain),
+    recipients.map(({ state }) => state ?? null),
+  ]
 }
 
 /** Writes what filters need, as the message is now; its row is there. */
@@ -108,5 +101,12 @@ export async function writeFacets(session: Session, entry: QuarantineEntry): Pro
      sender_domain = $7, subject = $8, item = $9 where id = $1`,
     [id, category, storedAt.getTime(), score, rank, sender, senderDomain, subject, item],
   )
-  await writeRecipients(session, id, recipients)
+  await session.change(
+    `insert into ecluse_recipient (message, ${RECIPIENT_COLUMNS})
+     select $1, ${RECIPIENT_COLUMNS}
+     from unnest($2::integer[], $3::bytea[], $4::bytea[], $5::text[]) as r (${RECIPIENT_COLUMNS})
+     on conflict (message, place) do update
+     set address = excluded.address, domain = excluded.domain, state = excluded.state`,
+    [id, ...recipientValues(recipients)],
+  )
 }
