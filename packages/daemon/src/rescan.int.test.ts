@@ -4,7 +4,14 @@ import { join } from 'node:path'
 import { afterEach, expect, test } from '@jest/globals'
 import { DEFAULT_POLICY, FilterError, type ConfiguredScanner, type Verdict } from '@ecluse/core'
 import { loadNoticeTemplates } from '@ecluse/mail'
-import { createFileStore, summarize, type QuarantineEntry, type QuarantineSummary } from '@ecluse/quarantine'
+import {
+  createFileStore,
+  releasePlan,
+  selfRelease,
+  summarize,
+  type QuarantineEntry,
+  type QuarantineSummary,
+} from '@ecluse/quarantine'
 import {
   HAM,
   gate,
@@ -187,6 +194,10 @@ test('a virus is told to the administrator, once, and stays', async () => {
   const tellings = kit.lines.filter(({ msg }) => msg === 'quarantine: virus in unchecked mail')
   expect(tellings).toMatchObject([{ quarantineId: expect.any(String), viruses: ['Late-Signature'] }])
   expect(await states(kit)).toEqual(['kept'])
+  const [kept] = await list(kit.quarantineFolder)
+  const entry = await createFileStore(kit.quarantineFolder).get(kept?.id ?? '')
+  expect(releasePlan(entry)).toMatchObject({ action: 'refuse', reason: 'INFECTED: Late-Signature' })
+  expect(selfRelease(entry, 'anna@example.org', () => true)).toBe('closed')
 })
 
 test.each<[string, Answer, string]>([

@@ -36,6 +36,8 @@ export type Looked = 'released' | 'kept' | 'infected' | 'failed'
 const BY = 'rescan'
 /** Of more of them, who is told may hear twice. */
 const MAX_TOLD = 10_000
+/** Of what is recorded; a message may have many viruses. */
+const MAX_REASON = 500
 
 /**
  * Judges a message that is kept once more; those for whom it was discarded as unchecked alone, and would now pass, get it.
@@ -51,7 +53,7 @@ export async function lookAgain(parts: LookParts, id: string, signal: AbortSigna
     const rejudged = await judgeOne(parts, { kept, with: judging }, signal)
     if (signal.aborted) return 'failed'
     const infected = rejudged.filter(({ decision }) => decision.assessment.viruses.length > 0)
-    if (infected.length > 0) tellOfVirus(parts, kept.entry, infected)
+    if (infected.length > 0) await noteVirus(parts, kept.entry, infected)
     const freed = rejudged.filter(isFreed).map(({ was }) => was.recipient.address)
     if (freed.length === 0) return infected.length > 0 ? 'infected' : 'kept'
     // A scan takes its time: somebody may have released or deleted it meanwhile.
@@ -122,6 +124,23 @@ function logRelease(log: Log, quarantineId: string, results: readonly DeliveryRe
     if (result.outcome === 'relayed') log.info(fields, 'quarantine: released, unchecked no more')
     else log.warn(fields, 'quarantine: passes now, and was not delivered')
   }
+}
+
+/** The administrator hears of it once; afterwards it is released as a virus. */
+async function noteVirus(
+  parts: LookParts,
+  entry: QuarantineEntry,
+  infected: readonly Rejudged[],
+): Promise<void> {
+  const news = infected.filter(
+    ({ was, decision }) => was.category !== 'virus' && decision.category === 'virus',
+  )
+  const [first] = news
+  if (!first) return
+  tellOfVirus(parts, entry, news)
+  const recipients = news.map(({ was }) => was.recipient.address)
+  const reason = first.decision.reason.slice(0, MAX_REASON)
+  await parts.quarantine.markInfected(entry.id, { at: new Date(), recipients, reason })
 }
 
 function tellOfVirus(

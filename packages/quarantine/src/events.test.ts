@@ -54,10 +54,30 @@ test.each<[string, QuarantineEvent[], (string | undefined)[], boolean]>([
   expect(isDeletedForAll(after)).toBe(gone)
 })
 
-test.each([released('anna', 'bob'), deleted('anna')])('is read as it was written: %j', (event) => {
-  expect(formatEvent(event)).toMatch(/^\{[^\n]*\}\n$/)
-  expect(readEvent(formatEvent(event))).toEqual(event)
+const infected = (...names: string[]): QuarantineEvent => ({
+  event: 'infected',
+  at: AT,
+  recipients: names.map((name) => `${name}@example.org`),
+  reason: 'INFECTED: Late-Signature',
 })
+
+test('a virus that is found later makes a virus of it, for whom it is one', () => {
+  const { outcomes, category } = applyEvents(entry(), [infected('anna')])
+  expect(outcomes.map((outcome) => [outcome.category, outcome.reason.slice(0, 8), outcome.state])).toEqual([
+    ['virus', 'INFECTED', 'kept'],
+    ['spam', expect.any(String), 'kept'],
+    ['clean', expect.any(String), undefined],
+  ])
+  expect(category).toBe('spam')
+})
+
+test.each([released('anna', 'bob'), deleted('anna'), infected('anna', 'bob')])(
+  'is read as it was written: %j',
+  (event) => {
+    expect(formatEvent(event)).toMatch(/^\{[^\n]*\}\n$/)
+    expect(readEvent(formatEvent(event))).toEqual(event)
+  },
+)
 
 test('is nothing when it was cut off anywhere', () => {
   const text = formatEvent(released('anna')).trimEnd()

@@ -1,11 +1,18 @@
 import { FilterError } from '@ecluse/core'
-import { RELEASE_FORMS, type QuarantineEntry, type QuarantineOutcome, type Release } from './record.ts'
+import {
+  RELEASE_FORMS,
+  type Infection,
+  type QuarantineEntry,
+  type QuarantineOutcome,
+  type Release,
+} from './record.ts'
 
 /** What happened to a message after it was stored, one file each: the message itself is never written again. */
 export type QuarantineEvent =
   | { readonly event: 'released'; readonly release: Release }
   /** For these addresses. */
   | { readonly event: 'deleted'; readonly at: Date; readonly recipients: readonly string[] }
+  | ({ readonly event: 'infected' } & Infection)
 
 /** Most events of one message; a thousand releases of it are none that somebody needs. */
 export const MAX_EVENTS = 999
@@ -33,13 +40,22 @@ export function readEvent(text: string): QuarantineEvent | undefined {
     return undefined
   }
   if (typeof json !== 'object' || json === null) return undefined
-  const { event, at, by, to, as, recipients }: Record<string, unknown> = { ...json }
+  const { event, at, by, to, as, recipients, reason }: Record<string, unknown> = { ...json }
   const date = new Date(typeof at === 'string' ? at : Number.NaN)
   if (Number.isNaN(date.getTime())) return undefined
   if (event === 'deleted' && isTexts(recipients)) return { event, at: date, recipients }
+  if (event === 'infected') {
+    return isTexts(recipients) && isReason(reason) ? { event, at: date, recipients, reason } : undefined
+  }
   const form = RELEASE_FORMS.find((each) => each === as)
   if (event !== 'released' || !isTexts(to) || typeof by !== 'string' || form === undefined) return undefined
   return { event, release: { at: date, by, to, as: form } }
+}
+
+const MAX_REASON = 2000
+
+function isReason(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_REASON && /^[\x20-\x7e]*$/.test(value)
 }
 
 function isTexts(value: unknown): value is string[] {
@@ -62,13 +78,13 @@ function apply(entry: QuarantineEntry, event: QuarantineEvent): QuarantineEntry 
       releases: [...entry.releases, event.release],
     }
   }
-  const gone = new Set(event.recipients)
-  return {
-    ...entry,
-    outcomes: entry.outcomes.map((each): QuarantineOutcome =>
-      each.state !== undefined && gone.has(each.recipient.address) ? { ...each, state: 'deleted' } : each,
-    ),
+  const named = new Set(event.recipients)
+  const change = (outcome: QuarantineOutcome): QuarantineOutcome => {
+    if (!named.has(outcome.recipient.address)) return outcome
+    if (event.event === 'infected') return { ...outcome, category: 'virus', reason: event.reason }
+    return outcome.state === undefined ? outcome : { ...outcome, state: 'deleted' }
   }
+  return { ...entry, outcomes: entry.outcomes.map(change) }
 }
 
 /** Whether every copy that was kept is deleted. */

@@ -71,6 +71,10 @@ export function createFileStore(
       within(`${id}: cannot be marked as released`, async () => {
         await change(parts, id, { event: 'released', release })
       }),
+    markInfected: (id, infection) =>
+      within(`${id}: cannot be marked as infected`, async () => {
+        await change(parts, id, { event: 'infected', ...infection })
+      }),
     stats: (filter = {}) => within(cannotList, () => statsOf(parts, filter)),
     usage: () => within(`${directory}: cannot be counted`, () => totals.usage()),
     expire: (retention, work) =>

@@ -71,6 +71,7 @@ export function createMailboxStore({ mailbox, hostname, gate }: MailboxStoreOpti
     open: refuse,
     delete: refuse,
     markReleased: refuse,
+    markInfected: refuse,
     stats: refuse,
     rebuild: refuse,
     usage: async () => NOTHING,

@@ -67,6 +67,10 @@ export function createPostgresStore(options: PostgresOptions): PostgresStore {
       run(async (session) => {
         await addEvent(session, id, { event: 'released', release })
       }),
+    markInfected: (id, infection) =>
+      run(async (session) => {
+        await addEvent(session, id, { event: 'infected', ...infection })
+      }),
     stats: (filter = {}) => run((session) => statsOf(session, filter)),
     usage: () => run(usageOf),
     expire: (retention, work) => expireMessages(postgres, retention, work),

@@ -67,6 +67,15 @@ export interface Release {
   readonly as: ReleaseForm
 }
 
+/** A virus that was found in a message only later, with other signatures. */
+export interface Infection {
+  readonly at: Date
+  /** For whom it counts as one: at least one address. */
+  readonly recipients: readonly string[]
+  /** One line of printable ASCII; takes the place of the recipients' reason. */
+  readonly reason: string
+}
+
 /** What is known of a message in quarantine without reading the message. */
 export interface QuarantineEntry {
   readonly id: string

@@ -26,7 +26,7 @@ const BLOCKING: Policy = { ...POLICY, destiny: { ...POLICY.destiny, unchecked: '
 test.each([
   ['discarded spam', 'open', entry()],
   ['spam that was refused', 'open', entry({ policies: [policy('reject')] })],
-  ['unchecked mail', 'open', entry({ assessment: UNCHECKED, policies: [BLOCKING, BLOCKING] })],
+  ['unchecked mail', 'closed', entry({ assessment: UNCHECKED, policies: [BLOCKING, BLOCKING] })],
   ['a virus', 'closed', entry({ assessment: VIRUS })],
   [
     'a virus for another recipient alone',

@@ -6,8 +6,9 @@ import { isAddress, isDangerous } from './release.ts'
 export type SelfRelease = 'open' | 'released' | 'closed'
 
 /**
- * What a recipient may do about a message; pure. A virus or a banned file is for an administrator, whomever it was found
- * for; so is what the recipient has or has deleted, what was deferred, and mail for other people's domains.
+ * What a recipient may do about a message; pure. A virus, a banned file and what could not be looked into are for an
+ * administrator, whomever they were found for; so is what the recipient has or has deleted, what was deferred, and mail
+ * for other people's domains.
  *
  * @param address as the envelope has it
  */
@@ -16,7 +17,8 @@ export function selfRelease(
   address: string,
   isLocal: LocalDomains,
 ): SelfRelease {
-  if (outcomes.some(isDangerous) || !isAddress(address)) return 'closed'
+  if (outcomes.some((outcome) => isDangerous(outcome) || outcome.category === 'unchecked')) return 'closed'
+  if (!isAddress(address)) return 'closed'
   if (!isOwnMailbox(address, isLocal)) return 'closed'
   const own = outcomes.filter((outcome) => outcome.recipient.address === address && isBlocked(outcome))
   if (own.length === 0) return 'closed'

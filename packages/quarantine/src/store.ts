@@ -1,6 +1,13 @@
 import type { Readable } from 'node:stream'
 import type { Category, Message } from '@ecluse/core'
-import type { QuarantineEntry, QuarantineItem, QuarantineRecord, RecipientState, Release } from './record.ts'
+import type {
+  Infection,
+  QuarantineEntry,
+  QuarantineItem,
+  QuarantineRecord,
+  RecipientState,
+  Release,
+} from './record.ts'
 import type { Retention } from './retention.ts'
 
 /** Which messages; all that is given must hold. Empty: all. */
@@ -117,6 +124,13 @@ export interface QuarantineStore {
    * @throws FilterError E_QUARANTINE when there is none of that id.
    */
   markReleased(id: string, release: Release): Promise<void>
+  /**
+   * Records that a virus was found in it: from then on it is released as one. It stays in the list as what it came as.
+   * Durable when it resolves.
+   *
+   * @throws FilterError E_QUARANTINE when there is none of that id.
+   */
+  markInfected(id: string, infection: Infection): Promise<void>
   stats(filter?: QuarantineFilter): Promise<QuarantineStats>
   /** What `stats` counts, often asked for: after the first call only what has changed is counted anew. */
   usage(): Promise<QuarantineUsage>

@@ -23,6 +23,24 @@ export function events({ store, other }: Current): void {
     expect(await listed(store(), { states: ['kept'] })).toEqual([])
   })
 
+  test('remembers a virus that was found later, and lists it as what it came as', async () => {
+    await store().put(record(), message(MAIL), never)
+    const second = other()
+    const infection = { at: new Date(), recipients: ['bob@example.org'], reason: 'INFECTED: Late' }
+    await second.markInfected(ID, infection)
+    await second.close()
+    const { outcomes } = await store().get(ID)
+    expect(outcomes.map(({ category, state }) => [category, state])).toEqual([
+      ['spam', 'kept'],
+      ['virus', 'kept'],
+    ])
+    expect(outcomes[1]?.reason).toBe('INFECTED: Late')
+    expect(await listed(store(), { categories: ['spam'], states: ['kept'] })).toEqual([ID])
+    await expect(store().markInfected('AAAAAAAAAAA9', infection)).rejects.toMatchObject({
+      code: 'E_QUARANTINE',
+    })
+  })
+
   test('deletes for one, and altogether with the last', async () => {
     await store().put(record(), message(MAIL), never)
     await store().delete(ID, ['anna@example.org'])
