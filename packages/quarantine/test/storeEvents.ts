@@ -97,6 +97,24 @@ export function expiry({ store, other }: Current): void {
     await second.close()
   })
 
+  test('counts right while mail comes and goes, and others count', async () => {
+    const second = other()
+    const ids = Array.from({ length: 150 }, (_, index) => numbered(index))
+    const keepAll = ids.map(async (id, index) => {
+      const each = index % 2 === 0 ? store() : second
+      await each.put(record({ id }), message(id, { id }), never)
+      if (index % 3 === 0) await each.delete(id)
+      if (index % 10 === 0) await (index % 20 === 0 ? store() : second).usage()
+      if (index % 50 === 0) await store().rebuild()
+    })
+    await Promise.all(keepAll)
+    const { files, bytes } = await store().stats()
+    expect(files).toBe(100)
+    expect(await store().usage()).toEqual({ files, bytes })
+    expect(await second.usage()).toEqual({ files, bytes })
+    await second.close()
+  })
+
   test('deletes what is overdue, the oldest first, and says whether there is more', async () => {
     await keepDays(1, 2, 3, 4)
     const work = { now: day(10), limit: 2, signal: never }
