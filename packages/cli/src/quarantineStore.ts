@@ -1,11 +1,6 @@
 import { parsePostgresUrl, type QuarantineConfig } from '@ecluse/core'
 import { createReinjector, type ReinjectOptions } from '@ecluse/mail'
-import {
-  createFileStore,
-  createMailboxStore,
-  createPostgresStore,
-  type QuarantineStore,
-} from '@ecluse/quarantine'
+import { createFileStore, createMailboxStore, type QuarantineStore } from '@ecluse/quarantine'
 import { postgresOptions } from './postgresWiring.ts'
 import type { ReadConfigured } from './redisWiring.ts'
 
@@ -33,7 +28,10 @@ export async function openQuarantine(kept: QuarantineConfig, needs: StoreNeeds):
     return createMailboxStore({ mailbox, hostname: options.hostname, gate })
   }
   const postgres = await postgresOptions(kept, needs.read)
-  if (postgres) return createPostgresStore(postgres)
+  if (postgres) {
+    const { createPostgresStore } = await import('@ecluse/quarantine/postgres')
+    return createPostgresStore(postgres)
+  }
   return createFileStore(kept.directory, { compress: kept.compress })
 }
 

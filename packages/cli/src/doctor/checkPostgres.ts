@@ -1,5 +1,4 @@
 import { FilterError, type QuarantineConfig } from '@ecluse/core'
-import { createPostgresStore } from '@ecluse/quarantine'
 import { postgresOptions } from '../postgresWiring.ts'
 import { quarantinePlace } from '../quarantineStore.ts'
 import { readConfigured } from '../wiring.ts'
@@ -10,6 +9,7 @@ export async function checkPostgres(kept: QuarantineConfig): Promise<Diagnosis[]
   try {
     const options = await postgresOptions(kept, readConfigured)
     if (!options) throw new TypeError('the quarantine is not in PostgreSQL')
+    const { createPostgresStore } = await import('@ecluse/quarantine/postgres')
     const store = createPostgresStore(options)
     try {
       const { version, answerMs, durable } = await store.health()
