@@ -1,5 +1,6 @@
 import { FilterError, type Config } from '@ecluse/core'
-import { openRedisLink, type HostPort, type RedisLink, type RedisOptions } from '@ecluse/state'
+import type { HostPort, RedisOptions } from '@ecluse/state'
+import { openRedisLink, type RedisLink } from '@ecluse/state/redis'
 import { redisOptions } from './redisWiring.ts'
 import { readConfigured } from './wiring.ts'
 

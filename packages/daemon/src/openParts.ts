@@ -14,7 +14,7 @@ import { PartsInUse, type MessageParts } from './parts.ts'
 import type { PipelineParts } from './pipeline.ts'
 import { ReleaseStack } from './releaseStack.ts'
 import { openScanGuards, type DaemonGuards } from './scanGuards.ts'
-import { openSharedMemory, type SharedMemory } from './sharedMemory.ts'
+import type { SharedMemory } from './sharedMemory.ts'
 import { scheduleDigests, type DigestParts } from './recipientDigest.ts'
 import { watchRescan, type Rescanner, type RescanParts } from './rescan.ts'
 import { Reloader, type ReloadableOptions } from './reload.ts'
@@ -127,9 +127,19 @@ async function openStores(
   stack: ReleaseStack,
   { wantsContent, deadlineMs }: { readonly wantsContent: () => boolean; readonly deadlineMs: () => number },
 ): Promise<Folders & { readonly shared?: SharedMemory }> {
-  const shared = options.redis && openSharedMemory(options.redis, options.log, stack)
+  const shared = await openShared(options, stack)
   const beside = shared?.ledgerBeside(options, deadlineMs)
   return { ...(await openFolders({ ...options, wantsContent }, stack, beside)), ...(shared && { shared }) }
+}
+
+/** Loads the client of Redis only where there is one. */
+async function openShared(
+  { redis, log }: DaemonOptions,
+  stack: ReleaseStack,
+): Promise<SharedMemory | undefined> {
+  if (!redis) return undefined
+  const { openSharedMemory } = await import('./sharedMemory.ts')
+  return openSharedMemory(redis, log, stack)
 }
 
 function openExpiry({ expiry, log }: DaemonOptions, quarantine: QuarantineStore, stack: ReleaseStack): void {

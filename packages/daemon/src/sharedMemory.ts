@@ -1,14 +1,11 @@
+import type { FileLedgerOptions, Ledger, RedisOptions, SharedCache } from '@ecluse/state'
 import {
   createRedisCache,
   createRedisLedger,
   createSharedLedger,
   openRedisLink,
-  type FileLedgerOptions,
-  type Ledger,
   type RedisChange,
-  type RedisOptions,
-  type SharedCache,
-} from '@ecluse/state'
+} from '@ecluse/state/redis'
 import type { Log } from './log.ts'
 import type { ReleaseStack } from './releaseStack.ts'
 

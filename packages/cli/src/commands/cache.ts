@@ -1,5 +1,5 @@
 import { FilterError } from '@ecluse/core'
-import { askRedis, countVerdicts, purgeVerdicts, type WantedVerdicts } from '@ecluse/state'
+import { askRedis, countVerdicts, purgeVerdicts, type WantedVerdicts } from '@ecluse/state/redis'
 import { CONFIG_OPTION, configFile, type Arguments, type Command, type Surroundings } from '../command.ts'
 import { loadConfig } from '../loadConfig.ts'
 import { assertAnswers, withRedis, type RedisConnection } from '../redisConnection.ts'

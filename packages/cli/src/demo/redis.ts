@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { askRedis, openRedisLink, type RedisOptions } from '@ecluse/state'
+import type { RedisOptions } from '@ecluse/state'
+import { askRedis, openRedisLink } from '@ecluse/state/redis'
 
 /** A Redis that answers on this machine. */
 export interface FoundRedis {

@@ -1,5 +1,5 @@
 import type { Config } from '@ecluse/core'
-import { askRedis, type RedisFacts } from '@ecluse/state'
+import { askRedis, type RedisFacts } from '@ecluse/state/redis'
 import { withRedis } from '../redisConnection.ts'
 import { failureOf, warn, well, wrong, type Diagnosis } from './report.ts'
 
