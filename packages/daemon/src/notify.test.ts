@@ -51,6 +51,7 @@ function infected(): PlannedNotice {
     destiny: 'discard',
     assessment: { viruses: ['X'] },
   }
+  // A notice looks at no more of a decision than this.
   return { kind: 'admin', to: ADMIN, about: [decision as unknown as Decision] }
 }
 

@@ -51,6 +51,7 @@ async function keep(
     peer: { helo: 'x' },
     listener: 'x',
   }
+  // Of the assessment only what was found counts.
   const scan = {
     outcome: 'done',
     scanner: 'one',

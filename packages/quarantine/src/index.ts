@@ -11,5 +11,5 @@ export { spoolKept } from './spooled.ts'
 export * from './releaseSecret.ts'
 export * from './selfRelease.ts'
 export * from './release.ts'
-// The store itself is behind @ecluse/quarantine/postgres: its client takes 14 MB, which only who uses it shall pay.
+// The store itself is behind @ecluse/quarantine/postgres: its client takes memory that only who uses it shall pay.
 export type { PostgresOptions, PostgresPlace } from './postgresLink.ts'

@@ -1,6 +1,6 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { FilterError } from '@ecluse/core'
+import { FilterError, type PostgresUrl } from '@ecluse/core'
 import { Client, Connection, Pool, types, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
 import { ENDED, postgresError, TIMEOUT } from './postgresError.ts'
 import { frameCheck } from './postgresFrames.ts'
@@ -16,21 +16,9 @@ import { frameCheck } from './postgresFrames.ts'
  */
 
 /** Where a PostgreSQL is, and who we are there. */
-export interface PostgresPlace {
-  /** A name or address; beginning with `/`: the folder of its Unix socket. */
-  readonly host: string
-  readonly port: number
-  readonly user: string
-  /** Absent: the server must not want any. */
-  readonly password?: string
-  readonly database: string
-  /** Absent: without TLS. */
-  readonly tls?: {
-    /** What of its certificate is looked at. */
-    readonly verify: 'nothing' | 'authority' | 'authority and host'
-    /** PEM; absent: the system's authorities. */
-    readonly ca?: Buffer
-  }
+export interface PostgresPlace extends Omit<PostgresUrl, 'tls'> {
+  /** Absent: without TLS. `ca`: PEM; absent: the system's authorities. */
+  readonly tls?: Pick<NonNullable<PostgresUrl['tls']>, 'verify'> & { readonly ca?: Buffer }
 }
 
 /** How it is spoken to. */
@@ -89,6 +77,7 @@ interface Listened {
 /** A connection that ends, and nothing else with it, where the server sends what pg cannot read. */
 class GuardedConnection extends Connection {
   attachListeners(stream: Duplex): void {
+    // The declarations hide this member, the code has it.
     const { attachListeners } = Connection.prototype as unknown as Reading
     attachListeners.call(this, {
       on: (event, listener) => stream.on(event, event === 'data' ? guarded(stream, listener) : listener),

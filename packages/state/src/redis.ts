@@ -1,4 +1,4 @@
-// Behind @ecluse/state/redis: the client takes 20 MB, which only who uses it shall pay.
+// Behind @ecluse/state/redis: the client takes memory that only who uses it shall pay.
 export { openRedisLink, type RedisChange, type RedisLink, type RedisState } from './redisLink.ts'
 export { createRedisCache, type RedisCacheOptions } from './redisCache.ts'
 export { createRedisLedger, type RedisLedgerOptions } from './redisLedger.ts'
