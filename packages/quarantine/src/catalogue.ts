@@ -40,8 +40,8 @@ export interface Catalogue {
   /** Goes through one. */
   walkShard(shard: string, walk: Walk): Promise<void>
   /**
-   * Adds what was just stored, or changed: soon, and with others, since a write of its own for each makes a fifth less of
-   * them durable in the same time. What is not added is found by its name.
+   * Adds what was just stored, or changed: soon, and with others, since a write of its own for each holds up what
+   * must be durable. What is not added is found by its name.
    */
   add(entry: QuarantineEntry, about: { readonly events: number; readonly fileBytes: number }): void
   /** Makes the index of a shard anew where most of it is of no use. */

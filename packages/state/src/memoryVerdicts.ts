@@ -14,7 +14,7 @@ const OVERHEAD_BYTES = 240
 
 /**
  * Verdicts in the memory of this process; those that were used longest ago go first. They are kept as text under a
- * digest of their key: a third of what the objects take, and memory in use is what V8 lets garbage grow by. The only
+ * digest of their key: which takes much less than the objects, and memory in use is what V8 lets garbage grow by. The only
  * module that knows lru-cache, of which it relies on order, count and size; time is our own affair, so that a clock can
  * be given.
  */
